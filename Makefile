@@ -1,0 +1,55 @@
+# Two commands matter:   make book   builds the book,   make test   proves it.
+# `make help` lists the rest. tools/setup.sh finds Python and fills .venv for all of them.
+
+# Everything runs through this interpreter, so a copied or renamed folder still uses its own files.
+RUN := .venv/bin/python
+JUPYTER_BOOK := $(RUN) -c 'from jupyter_book.cli.main import main; main()'
+READY := .venv/.ready
+CHAPTERS = $(shell find book -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' | sort)
+JOBS ?= 2
+PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint notebooks sync serve bench pins clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+$(READY): requirements.txt pyproject.toml tools/setup.sh
+	@bash tools/setup.sh
+
+setup: $(READY)  ## create .venv and install what the book and the tests need
+
+book: $(READY)  ## build the book into _build/html
+	@$(JUPYTER_BOOK) build . -W --keep-going --all
+	@echo
+	@echo "The book is built. Open _build/html/index.html in a browser, or run: make serve"
+
+test: lint  ## lint, types, unit tests, doctests, and every cell of every chapter
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests $(CHAPTERS)
+
+lint: $(READY)  ## ruff and mypy alone
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+notebooks: $(READY)  ## run the chapters again and store their outputs (one: CHAPTER=book/autograd/tape.ipynb)
+	$(RUN) tools/notebooks.py $(CHAPTER)
+
+sync: $(READY)  ## copy the package's code into the chapters' source cells
+	$(RUN) tools/source_cells.py --write
+
+serve: book  ## build the book and show it at http://localhost:8000
+	$(RUN) -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
+
+bench: $(READY)  ## compare speed with PyTorch (downloads PyTorch into .venv the first time)
+	$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install -q -e ".[bench]"
+	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
+
+pins: $(READY)  ## write requirements.txt anew from pyproject.toml (needs the network)
+	$(RUN) -m pip install -q uv
+	$(RUN) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --custom-compile-command "make pins" \
+		--extra train --extra book --extra test pyproject.toml --output-file requirements.txt
+
+clean:  ## remove the environment and everything that was built
+	rm -rf .venv _build build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
