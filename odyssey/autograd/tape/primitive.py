@@ -1,0 +1,207 @@
+"""`primitive`: turns a rule on arrays into an operation on Tensors that the tape records."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy import array, ndarray
+
+from .anomaly import check_finite, watch
+from .entry import LEAF, mode, next_index, open_blocks
+from .tensor import NUMPY_RULES, PRIMITIVES, Tensor, as_array
+
+Operation = Callable[..., Any]
+_new = object.__new__
+
+
+def primitive(*numpy_functions: Any, vjp: Any = None, sequence: bool = False) -> Callable[[Operation], Operation]:
+    """Decorate a rule, so that it works on Tensors and is recorded on the tape.
+
+    The rule takes plain arrays and returns ``(out, vjp)``: the result, and a function that maps its
+    gradient ``g`` to a tuple with one gradient for each input (None for one that is no float array).
+    Or `vjp` is a tuple with one such function for each input: then only the needed ones run. They
+    return new arrays, ``g`` or views of it, and need not undo broadcasting: the sweep does.
+
+    Inputs are the parameters before ``/``, or else all those without a default, and ``*args``; the
+    others are options, which are passed on untouched.
+
+    Parameters
+    ----------
+    *numpy_functions : callable
+        NumPy functions that shall call this operation when they meet a Tensor.
+    vjp : callable or tuple of callables, optional
+        Given here, once and for all, it is called as ``vjp(g, saved)`` and the rule returns
+        ``(out, saved)``. That is faster than a closure for each result.
+    sequence : bool
+        Whether the first argument is a list of inputs, as in ``concatenate([x, y])``.
+    """
+
+    def register(rule: Operation) -> Operation:
+        general = _general(rule, vjp, sequence)
+        simple = len(inspect.signature(rule).parameters) == count_inputs(rule) and not sequence
+        make_fast = {1: _unary, 2: _binary}.get(count_inputs(rule)) if simple else None
+        operation = functools.wraps(rule)(make_fast(rule, vjp, general) if make_fast else general)
+        PRIMITIVES[rule.__name__] = operation
+        NUMPY_RULES.update(dict.fromkeys(numpy_functions, operation))
+        return operation
+
+    if not all((getattr(f, "__module__", None) or "numpy").startswith("numpy") for f in numpy_functions):
+        raise TypeError("primitive: expected NumPy functions, as in @primitive(np.exp); for none write @primitive()")
+    return register
+
+
+def count_inputs(rule: Operation) -> int:
+    """How many leading arguments of `rule` are inputs; a large number if it takes ``*args``."""
+    parameters = list(inspect.signature(rule).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return 1_000_000
+    before_slash = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    return len(before_slash or [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY])
+
+
+def _general(rule: Operation, fixed_vjp: Any, sequence: bool) -> Operation:
+    n = count_inputs(rule)
+
+    @functools.wraps(rule)
+    def operation(*args: Any, **options: Any) -> Tensor:
+        inputs: Any = args[:n]
+        if sequence and args:
+            inputs = args[0] if isinstance(args[0], list | tuple) else list(args[0])
+        arrays = unbox(inputs)
+        rest = [constant(rule, value) for value in args[1 if sequence else n :]]
+        if options:
+            options = {key: constant(rule, value) for key, value in options.items()}
+        try:
+            out, vjp = rule(arrays, *rest, **options) if sequence else rule(*arrays, *rest, **options)
+            if fixed_vjp is None:
+                return record(rule.__name__, inputs, arrays, out, vjp)
+            return record(rule.__name__, inputs, arrays, out, fixed_vjp, vjp)
+        except RuntimeError:
+            raise  # from detect_anomaly(), which names the operation
+        except Exception as error:
+            explain(error, rule, arrays)
+
+    return operation
+
+
+def unbox(inputs: Any) -> list[Any]:
+    """The arrays of the `inputs`. A Python number stays one beside an array, so that it never upcasts."""
+    values = [x.data if type(x) is Tensor else x.item() if isinstance(x, np.generic) else x for x in inputs]
+    alone = not any(isinstance(value, np.ndarray) for value in values)
+    return [
+        value
+        if type(value) in (np.ndarray, str) or (type(value) in (float, int, bool) and not alone)
+        else as_array(value)
+        for value in values
+    ]
+
+
+def constant(rule: Operation, value: Any) -> Any:
+    """The plain value of an option. TypeError if it is a Tensor that needs a gradient."""
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            raise TypeError(f"{rule.__name__}: no gradient flows to this argument; pass x.detach() or an array")
+        return value.data
+    if isinstance(value, tuple | list) and any(isinstance(item, Tensor) for item in value):
+        return type(value)(constant(rule, item) for item in value)
+    return value
+
+
+def explain(error: Exception, rule: Operation, arrays: list[Any]) -> NoReturn:
+    """Raise the same kind of error, naming the operation and what it received."""
+    got = ", ".join(f"{a.dtype} {a.shape}" if isinstance(a, np.ndarray) else repr(a) for a in arrays)
+    for kind in (np.exceptions.AxisError, IndexError, ValueError, TypeError):
+        if isinstance(error, kind):
+            message = str(error).removeprefix(f"{rule.__name__}: ")
+            raise kind(f"{rule.__name__}: {message} (inputs: {got})") from error
+    raise error
+
+
+def record(name: str, inputs: Any, arrays: list[Any], out: Any, vjp: Any, saved: Any = None) -> Tensor:
+    """A Tensor of `out`, with an entry on the tape if one of the `inputs` needs a gradient."""
+    tensor: Tensor = _new(Tensor)
+    tensor.data = out = out if type(out) is ndarray else np.asarray(out)
+    tensor.grad = tensor._entry = None
+    if mode.anomaly:
+        check_finite(name, "forward", arrays, out)
+    parents = tuple(_parent(x) for x in inputs)
+    if mode.recording and any(parent is not None for parent in parents):
+        if type(vjp) is tuple and len(vjp) == len(parents):  # what only a constant needs is let go at once
+            vjp = tuple(None if p is None else v for p, v in zip(parents, vjp, strict=True))
+        if mode.anomaly:
+            vjp, saved = watch(name, vjp, saved)
+        tensor._entry = [next_index(), name, vjp, saved, parents, out.shape, out.dtype, None]
+    return tensor
+
+
+def _parent(x: Any) -> Any:
+    return None if type(x) is not Tensor else x if x._entry is LEAF else x._entry
+
+
+def _unary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
+    # `general`, unrolled for the commonest case: one Tensor that needs a gradient, nothing unusual.
+    name = rule.__name__
+
+    def operation(x: Any) -> Tensor:
+        if type(x) is not Tensor or x._entry is None or open_blocks[0]:
+            return general(x)  # type: ignore[no-any-return]
+        try:
+            out, saved = rule(x.data)
+        except Exception as error:
+            explain(error, rule, [x.data])
+        tensor: Tensor = _new(Tensor)
+        tensor.data = out = out if type(out) is ndarray else np.asarray(out)
+        tensor.grad = None
+        parents = (x if x._entry is LEAF else x._entry,)
+        if fixed_vjp is None:
+            tensor._entry = [next_index(), name, saved, None, parents, out.shape, out.dtype, None]
+        else:
+            tensor._entry = [next_index(), name, fixed_vjp, saved, parents, out.shape, out.dtype, None]
+        return tensor
+
+    return operation
+
+
+def _binary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
+    # The same for two inputs, of which one may be an array or a Python number.
+    name = rule.__name__
+
+    def operation(x: Any, y: Any) -> Tensor:
+        a, b, left, right = x, y, None, None
+        if type(x) is Tensor:
+            a, left = x.data, x._entry
+            if left is LEAF:
+                left = x
+        if type(y) is Tensor:
+            b, right = y.data, y._entry
+            if right is LEAF:
+                right = y
+        if left is right is None or open_blocks[0]:
+            return general(x, y)  # type: ignore[no-any-return]
+        # A Python number takes the dtype of the array: NumPy does that too, but again at each use.
+        if type(b) is not ndarray:
+            if type(b) is not float and type(b) is not int:
+                return general(x, y)  # type: ignore[no-any-return]
+            b = array(b, a.dtype)
+        elif type(a) is not ndarray:
+            if type(a) is not float and type(a) is not int:
+                return general(x, y)  # type: ignore[no-any-return]
+            a = array(a, b.dtype)
+        try:
+            out, saved = rule(a, b)
+        except Exception as error:
+            explain(error, rule, [a, b])
+        tensor: Tensor = _new(Tensor)
+        tensor.data = out = out if type(out) is ndarray else np.asarray(out)
+        tensor.grad = None
+        if fixed_vjp is None:
+            tensor._entry = [next_index(), name, saved, None, (left, right), out.shape, out.dtype, None]
+        else:
+            tensor._entry = [next_index(), name, fixed_vjp, saved, (left, right), out.shape, out.dtype, None]
+        return tensor
+
+    return operation

@@ -1,0 +1,309 @@
+"""The Tensor: an array, its gradient, and the line of the tape that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .entry import LEAF, NAME, Array
+from .listing import Tape
+from .sweep import sweep, total
+
+# Name of an operation -> the function that computes and records it. The decorator `primitive` fills it.
+PRIMITIVES: dict[str, Callable[..., Any]] = {}
+
+# NumPy function -> the function of ours that answers when NumPy's is called on a Tensor.
+NUMPY_RULES: dict[Any, Callable[..., Any]] = {}
+
+
+def as_array(data: Any, dtype: Any = None) -> Array:
+    """The array inside `data`: floats that Python made become float32, arrays keep their dtype.
+
+    An ndarray is returned as it is, not copied. Python ints become int64. Raises TypeError for
+    what is neither float, integer nor bool.
+    """
+    made_by_numpy = isinstance(data, np.ndarray)
+    try:
+        array = np.asarray(data.data if isinstance(data, Tensor) else data)
+    except ValueError as error:
+        raise ValueError(f"Tensor: {error}; give rows of equal length") from error
+    first = data
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if not isinstance(first, np.ndarray | Tensor) and not made_by_numpy:
+        if array.dtype == np.float64 or array.size == 0:
+            array = array.astype(np.float32)
+        elif array.dtype.kind == "i":
+            array = array.astype(np.int64)
+    if dtype is not None:
+        array = array.astype(dtype, copy=False)
+    # "V" is how NumPy files the bfloat16 of ml_dtypes
+    if array.dtype.kind not in "fiubV":
+        raise TypeError(f"Tensor: expected float, integer or bool data, got dtype {array.dtype}")
+    return array
+
+
+def _binary(name: str) -> Callable[[Any, Any], Any]:
+    # Looked up at the call: the primitives are defined after the Tensor.
+    return lambda self, other: PRIMITIVES[name](self, other)
+
+
+def _reflected(name: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: PRIMITIVES[name](other, self)
+
+
+def _elementwise(name: str) -> Callable[[Any], Any]:
+    return lambda self: PRIMITIVES[name](self)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        return PRIMITIVES[name](self, *args, **options)
+
+    method.__name__ = name
+    method.__doc__ = f"`odyssey.ops.{name}` of this tensor."
+    return method
+
+
+def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
+    """NumPy's `function` for Tensors, giving plain results: truth values and positions have no gradient."""
+
+    def plain(*args: Any, **options: Any) -> Any:
+        return function(*(a.data if isinstance(a, Tensor) else a for a in args), **options)
+
+    plain.__name__ = function.__name__
+    plain.__doc__ = f"`numpy.{function.__name__}` of the data, a plain array or number."
+    NUMPY_RULES[function] = plain
+    return plain
+
+
+for _function in (np.isnan, np.isinf, np.isfinite, np.signbit, np.shape, np.ndim, np.size):
+    _constant(_function)
+
+
+class Operators:
+    """``+ - * / ** @``, comparisons and indexing. Each line refers to an operation by name."""
+
+    __slots__ = ()
+
+    __add__, __radd__ = _binary("add"), _reflected("add")
+    __sub__, __rsub__ = _binary("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _binary("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _binary("divide"), _reflected("divide")
+    __pow__, __rpow__ = _binary("power"), _reflected("power")
+    __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
+    __neg__, __abs__ = _elementwise("negative"), _elementwise("abs")
+    __getitem__ = _binary("getitem")
+
+    # A comparison has no gradient: it gives a plain bool array.
+    __lt__, __le__ = _constant(np.less), _constant(np.less_equal)
+    __gt__, __ge__ = _constant(np.greater), _constant(np.greater_equal)
+    __eq__, __ne__ = _constant(np.equal), _constant(np.not_equal)
+    __hash__ = object.__hash__  # by identity, so that a tensor can be a key
+
+
+class Methods:
+    """Operations as methods, with NumPy's names and arguments: ``x.sum(axis=0, keepdims=True)``."""
+
+    __slots__ = ()
+
+    exp, log, log1p, expm1 = _elementwise("exp"), _elementwise("log"), _elementwise("log1p"), _elementwise("expm1")
+    sqrt, square, abs = _elementwise("sqrt"), _elementwise("square"), _elementwise("abs")
+    sin, cos, tanh = _elementwise("sin"), _elementwise("cos"), _elementwise("tanh")
+    sigmoid, relu, clip = _elementwise("sigmoid"), _elementwise("relu"), _method("clip")
+    sum, mean, var, prod = _method("sum"), _method("mean"), _method("var"), _method("prod")
+    max, min, logsumexp, cumsum = _method("max"), _method("min"), _method("logsumexp"), _method("cumsum")
+    argmax, argmin = _constant(np.argmax), _constant(np.argmin)
+    swapaxes, squeeze, dot, take = _method("swapaxes"), _method("squeeze"), _method("dot"), _method("take")
+
+    def reshape(self, *shape: Any) -> Any:
+        """``x.reshape(2, 3)`` or ``x.reshape((2, 3))``: `odyssey.ops.reshape` of this tensor."""
+        return PRIMITIVES["reshape"](self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Any:
+        """``x.transpose()``, ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``: `odyssey.ops.transpose`."""
+        return PRIMITIVES["transpose"](self, axes[0] if len(axes) == 1 else axes or None)
+
+    @property
+    def T(self) -> Any:
+        """The tensor with its axes in reverse order."""
+        return PRIMITIVES["transpose"](self)
+
+
+class ArrayLike:
+    """What a tensor shares with the array that it holds."""
+
+    __slots__ = ()
+    data: Array
+
+    shape = property(lambda self: self.data.shape, doc="Length of each axis.")
+    dtype = property(lambda self: self.data.dtype, doc="NumPy dtype of the numbers.")
+    ndim = property(lambda self: self.data.ndim, doc="Number of axes.")
+    size = property(lambda self: self.data.size, doc="Number of elements.")
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.data)))  # type: ignore[index]
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __repr__(self) -> str:
+        numbers = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        dtype = "" if self.data.dtype == np.float32 else f", dtype={self.data.dtype}"
+        return f"Tensor({numbers}{dtype}{', requires_grad=True' if self.requires_grad else ''})"  # type: ignore[attr-defined]
+
+    def numpy(self) -> Array:
+        """The array itself, not a copy."""
+        return self.data
+
+    def item(self) -> Any:
+        """The only element, as a Python number. Raises ValueError for another size."""
+        if self.data.size != 1:
+            raise ValueError(f"item: expected a tensor of one element, got shape {self.data.shape}; index it first")
+        return self.data.item()
+
+
+class NumpyProtocols:
+    """How ``np.exp(x)`` or ``np.concatenate([x, y])`` of a tensor finds the operation that differentiates it."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if method != "__call__" or ufunc not in NUMPY_RULES:
+            raise no_rule(ufunc, "" if method == "__call__" else f".{method}")
+        return NUMPY_RULES[ufunc](*inputs, **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        if function not in NUMPY_RULES:
+            raise no_rule(function, "")
+        return NUMPY_RULES[function](*args, **options)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:  # type: ignore[attr-defined]
+            raise TypeError("Tensor: turning it into an ndarray would lose its gradient; use x.data, or x.detach()")
+        array: Array = self.data  # type: ignore[attr-defined]
+        return np.array(array, dtype=dtype, copy=copy)
+
+
+def no_rule(function: Any, method: str) -> TypeError:
+    """The error for a NumPy function that cannot be differentiated here."""
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    name = f"{module}.{function.__name__}"
+    return TypeError(
+        f"{name}{method}: no rule to differentiate it on a Tensor; write it with the functions of odyssey.ops, "
+        f"add a rule with @primitive({name}), or pass x.data if no gradient is needed"
+    )
+
+
+class Differentiable:
+    """Gradients: which tensors need one, and the sweep that computes them."""
+
+    __slots__ = ()
+    data: Array
+    grad: Array | None
+    _entry: Any  # the line of the tape that made this tensor, or LEAF; None if it needs no gradient
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows to this tensor. May be set on a leaf of float data."""
+        return self._entry is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self.data.dtype.kind in "iub":
+            raise TypeError(
+                f"Tensor: requires_grad=True needs float data, got {self.data.dtype}; convert it with dtype=np.float32"
+            )
+        if type(self._entry) is not list:
+            self._entry = LEAF if value else None
+        elif not value:
+            raise RuntimeError(f"Tensor: a result of {self._entry[NAME]} keeps requires_grad=True; use x.detach()")
+
+    def backward(self, grad: Any = None, retain_tape: bool = False) -> None:
+        """Add the gradient of this tensor to the `grad` of every leaf that it depends on.
+
+        `grad`, of this tensor's shape, is where the sweep starts; for a tensor of one element it
+        may be left out and is 1. `retain_tape` keeps the tape for another `backward`; by default
+        each entry is freed as it is used. Raises RuntimeError if nothing requires a gradient, the
+        tape is used up or `grad` is missing, and ValueError if `grad` has another shape.
+        """
+        g = seed(self, grad)
+        if self._entry is LEAF:
+            self.grad = total(self, g)  # type: ignore[misc]
+        else:
+            sweep(self._entry, g, retain_tape)
+
+    def tape(self) -> Tape:
+        """The Wengert list of this tensor: what `backward` would sweep, as a printable `Tape`."""
+        return Tape(self._entry if type(self._entry) is list else self)
+
+
+def seed(tensor: Any, grad: Any) -> Array:
+    """The gradient to start a sweep with, checked: `grad` in the dtype of `tensor`, or 1."""
+    if not tensor.requires_grad:
+        raise RuntimeError("backward: this tensor needs no gradient; create a leaf with requires_grad=True")
+    if grad is None:
+        if tensor.size != 1:
+            raise RuntimeError(
+                f"backward: expected a tensor of one element, got shape {tensor.shape}; reduce it, for example with "
+                f".sum(), or pass grad, an array of that shape"
+            )
+        return np.ones(tensor.shape, tensor.dtype)
+    g = as_array(grad)
+    if g.shape != tensor.shape:
+        raise ValueError(f"backward: expected grad of shape {tensor.shape}, got {g.shape}")
+    return g.astype(tensor.dtype)
+
+
+class Tensor(Operators, Methods, ArrayLike, NumpyProtocols, Differentiable):
+    """An array that remembers how it was computed.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers of any shape. An ndarray is used as it is, not copied, and keeps its dtype. Python
+        floats (NumPy's float scalars count as such) become float32, Python ints int64.
+    requires_grad : bool
+        Whether `backward` shall leave a gradient in `grad`. Only for float data.
+    dtype : numpy dtype, optional
+        Convert the data to it.
+
+    Attributes
+    ----------
+    data : ndarray
+        The numbers. Assign a whole new array; do not change one in place between the forward and
+        the backward pass, since the tape may have saved it (`detect_anomaly` finds such a change).
+    grad : ndarray or None
+        Gradient of the losses swept so far, of the shape and dtype of `data`. Only leaves get one.
+
+    Examples
+    --------
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4., 6.], dtype=float32)
+    """
+
+    __slots__ = ("__weakref__", "_entry", "data", "grad")
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        self.data = as_array(data, dtype)
+        self.grad = None
+        self._entry = None
+        if requires_grad:
+            self.requires_grad = True
+
+    def detach(self) -> Tensor:
+        """A leaf that shares this tensor's array and needs no gradient."""
+        return Tensor(self.data)

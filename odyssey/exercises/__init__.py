@@ -1,0 +1,1 @@
+"""Checks for the exercises, one module a chapter: ``from odyssey.exercises.tape import check_...``."""
