@@ -50,10 +50,10 @@ def power(x: Any, y: Any) -> Rule:
 
     Small integer powers are products: NumPy's float32 ``x ** 3`` is far slower than ``x * x * x``.
     """
-    if np.ndim(y) == 0 and y in (2, 3):
+    if y.ndim == 0 and y.dtype == x.dtype and y in (2, 3):
         below = x if y == 2 else x * x
         return below * x, (lambda g: g * (y * below), lambda g: g * _slope_of_exponent(x, y, below * x))
-    out = x**y
+    out = np.power(x, y)  # not x ** y, whose dtype depends on the version of NumPy if y has no axes
     return out, (lambda g: g * _slope_of_base(x, y), lambda g: g * _slope_of_exponent(x, y, out))
 
 
@@ -136,8 +136,9 @@ def tanh(x: Array) -> Rule:
 
 @primitive(vjp=(lambda g, out: g * (out - out * out),))
 def sigmoid(x: Array) -> Rule:
-    """1 / (1 + e**-x), computed as (1 + tanh(x/2)) / 2, which never overflows. d/dx = out (1 - out)."""
-    out = 0.5 + 0.5 * np.tanh(0.5 * x)
+    """1 / (1 + e**-x). d/dx = out (1 - out)."""
+    with np.errstate(over="ignore"):  # far below 0, e**-x is infinite and the quotient 0, as it should be
+        out = 1 / (1 + np.exp(-x))
     return out, out
 
 
@@ -169,8 +170,6 @@ def _share(larger: Any, smaller: Any) -> Any:
 @primitive(np.where)
 def where(condition: Any, x: Any, y: Any) -> Rule:
     """x where `condition` holds, else y; the three broadcast. Each element of g goes where its value came from."""
-    if isinstance(x, float | int) and isinstance(y, float | int):
-        x = np.asarray(x, np.float32)  # two Python numbers make float32 everywhere in this package
     out = np.where(condition, x, y)
     zero = np.zeros((), out.dtype)
     return out, (
@@ -189,5 +188,5 @@ def clip(x: Array, /, a_min: Any = None, a_max: Any = None, *, min: Any = None, 
     low, high = a_min if min is None else min, a_max if max is None else max
     if low is None and high is None:
         raise ValueError("needs a bound, got none; pass min, max or both")
-    low, high = -np.inf if low is None else low, np.inf if high is None else high
-    return np.minimum(np.maximum(x, low), high), lambda g: (g * ((x >= low) & (x <= high)),)
+    inside = (low is None or x >= low) & (high is None or x <= high)
+    return np.clip(x, low, high), lambda g: (g * inside,)

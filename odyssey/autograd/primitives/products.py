@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def matmul(x: Array, y: Array) -> Rule:
 
     def for_y(g: Array) -> Array:
         if b.ndim == 2:  # many rows against one matrix: one large product, not many small ones and a sum
-            return (a.reshape(-1, a.shape[-1]).T @ g.reshape(-1, b.shape[-1])).reshape(y.shape)
+            rows = prod(a.shape[:-1])
+            return (a.reshape(rows, a.shape[-1]).T @ g.reshape(rows, b.shape[-1])).reshape(y.shape)
         return unbroadcast(np.swapaxes(a, -1, -2) @ g.reshape(full), b.shape).reshape(y.shape)
 
     return out, (for_x, for_y)
@@ -43,8 +45,8 @@ def dot(x: Array, y: Array) -> Rule:
         return out, (lambda g: g * y, lambda g: g * x)
     along = 0 if y.ndim == 1 else y.ndim - 2
     rest = tuple(n for i, n in enumerate(y.shape) if i != along)
-    rows = x.reshape(-1, x.shape[-1])
-    columns = np.moveaxis(y, along, 0).reshape(y.shape[along], -1)
+    rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
+    columns = np.moveaxis(y, along, 0).reshape(y.shape[along], prod(rest))
     flat = (rows.shape[0], columns.shape[1])
     return out, (
         lambda g: (g.reshape(flat) @ columns.T).reshape(x.shape),
@@ -84,12 +86,14 @@ def _einsum_gradient(k: int, terms: list[str], output: str, operands: tuple[Arra
     known = "".join(c for c in letters if c in output or any(c in terms[i] for i in others))
     inputs = ",".join([output, *(terms[i] for i in others)])
     part = np.einsum(f"{inputs}->{known}", g, *(operands[i] for i in others), optimize=bool(others))
-    part = part.reshape([sizes[c] if c in known else 1 for c in letters])
+    part = np.expand_dims(part, tuple(i for i, c in enumerate(letters) if c not in known))
     part = np.broadcast_to(part, [sizes[c] for c in letters])
-    # A letter of length 1 here and n elsewhere was broadcast; a repeated letter lives on the diagonal.
+    # A letter of length 1 here and n elsewhere was broadcast.
     shape = {c: n for c, n in zip(terms[k], operands[k].shape, strict=True)}
     part = unbroadcast(part, tuple(shape[c] for c in letters))
-    out = np.zeros(operands[k].shape, part.dtype)
+    if len(letters) == len(terms[k]):
+        return part
+    out = np.zeros(operands[k].shape, part.dtype)  # a repeated letter lives on the diagonal
     np.einsum(f"{terms[k]}->{letters}", out)[...] = part
     return out
 

@@ -50,8 +50,9 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
 @primitive(np.mean)
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
     """Arithmetic mean over `axis`. d/dx = 1/n."""
-    shape = x.shape
-    return np.mean(x, axis=axis, keepdims=keepdims), lambda g: (spread(g / count(shape, axis), shape, axis),)
+    shape, n = x.shape, count(x.shape, axis)
+    # g / n would lose a float16 g: no float16 is as large as 70,000. Without elements (n = 0) nobody asks.
+    return np.mean(x, axis=axis, keepdims=keepdims), lambda g: (spread(g * (1 / (n or 1)), shape, axis),)
 
 
 @primitive(np.var)
@@ -64,7 +65,7 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> R
     if n <= 0:
         raise ValueError(f"needs more than ddof={ddof} elements along axis={axis}, got shape {x.shape}")
     centred = x - np.mean(x, axis=axis, keepdims=True)
-    out = np.sum(centred * centred, axis=axis, keepdims=keepdims) / n
+    out = np.mean(centred * centred, axis=axis, keepdims=keepdims) * (count(x.shape, axis) / n)
     return out, lambda g: (keep_axes(g, centred.shape, axis) * (2 / n) * centred,)
 
 
@@ -83,8 +84,9 @@ def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
 
 
 def _to_winners(g: Any, x: Array, out: Any, axis: Axis) -> Array:
-    winners = (x == keep_axes(out, x.shape, axis)).astype(x.dtype)
-    shared: Array = winners * (keep_axes(g, x.shape, axis) / np.sum(winners, axis=axis, keepdims=True))
+    winners = x == keep_axes(out, x.shape, axis)
+    share = keep_axes(g, x.shape, axis) / np.count_nonzero(winners, axis=axis, keepdims=True)
+    shared: Array = winners * share.astype(x.dtype)
     return shared
 
 
@@ -97,7 +99,7 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
         axes = normalize_axis(axis, x.ndim)
         last = tuple(range(x.ndim - len(axes), x.ndim))
         moved = np.moveaxis(x, axes, last)
-        rows = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
+        rows = moved.reshape(*moved.shape[: x.ndim - len(axes)], count(x.shape, axis))
         ones = np.ones_like(rows[..., :1])
         before = np.concatenate([ones, rows[..., :-1]], axis=-1).cumprod(axis=-1)
         after = np.concatenate([rows[..., 1:], ones], axis=-1)[..., ::-1].cumprod(axis=-1)[..., ::-1]
@@ -111,14 +113,14 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
     """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x): no overflow.
 
-    d/dx = exp(x - out), the softmax. A row of -inf gives -inf, with gradient 0.
+    d/dx = exp(x - out), the softmax. A row of -inf gives -inf, with gradient 0; a row with inf gives inf, with NaN.
     """
     m = np.max(x, axis=axis, keepdims=True)
     m = np.where(np.isfinite(m), m, np.zeros((), m.dtype))
     total = np.sum(np.exp(x - m), axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):
         kept = np.log(total) + m
-    out = kept if keepdims else np.reshape(kept, np.sum(x, axis=axis).shape)
+    out = kept if keepdims else np.squeeze(kept, normalize_axis(axis, x.ndim))
 
     def vjp(g: Any) -> tuple[Array]:
         safe = np.where(np.isneginf(kept), np.zeros((), kept.dtype), kept)

@@ -83,7 +83,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     Made of slices, so it needs no rule of its own.
     """
     x = x if isinstance(x, Tensor) else Tensor(x)
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * np.lib.array_utils.normalize_axis_index(axis, x.ndim, "split")
     parts = np.split(np.arange(x.shape[axis]), indices_or_sections)
     return [x[(*before, slice(int(p[0]), int(p[-1]) + 1) if p.size else slice(0, 0))] for p in parts]
 

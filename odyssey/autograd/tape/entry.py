@@ -34,8 +34,13 @@ Rule: TypeAlias = tuple[Any, Any]
 Entry: TypeAlias = list[Any]
 INDEX, NAME, VJP, SAVED, PARENTS, SHAPE, DTYPE, GRADIENT = range(8)
 
-# Stands where a result has its entry, in a leaf that requires a gradient.
-LEAF = object()
+
+class LEAF:
+    """Stands where a result has its entry, in a leaf that requires a gradient.
+
+    The class itself, never an object of it: a copied or pickled class is still the same.
+    """
+
 
 # A C function: one call is one atomic step, so two threads never get the same number.
 next_index = count().__next__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from .entry import NAME, PARENTS, SHAPE
@@ -62,6 +61,8 @@ class Tape:
         return "\n".join(f"{i:>{w[0]}}  {op:<{w[1]}}  {ins:<{w[2]}}  {s}".rstrip() for i, op, ins, s in self._cells())
 
     def _repr_html_(self) -> str:
+        from html import escape  # here, because it is slow to import and only notebooks need it
+
         head, *body = [[escape(cell) for cell in row] for row in self._cells()]
         titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
         lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)

@@ -41,9 +41,12 @@ def primitive(*numpy_functions: Any, vjp: Any = None, sequence: bool = False) ->
     """
 
     def register(rule: Operation) -> Operation:
-        general = _general(rule, vjp, sequence)
-        simple = len(inspect.signature(rule).parameters) == count_inputs(rule) and not sequence
-        make_fast = {1: _unary, 2: _binary}.get(count_inputs(rule)) if simple else None
+        parameters = list(inspect.signature(rule).parameters.values())
+        n = count_inputs(parameters)
+        if isinstance(vjp, tuple) and (len(vjp) != n or not all(map(callable, vjp))):
+            raise TypeError(f"{rule.__name__}: vjp must have one function for each of {n} inputs")
+        general = _general(rule, vjp, sequence, n)
+        make_fast = {1: _unary, 2: _binary}.get(n) if len(parameters) == n and not sequence else None
         operation = functools.wraps(rule)(make_fast(rule, vjp, general) if make_fast else general)
         PRIMITIVES[rule.__name__] = operation
         NUMPY_RULES.update(dict.fromkeys(numpy_functions, operation))
@@ -54,28 +57,26 @@ def primitive(*numpy_functions: Any, vjp: Any = None, sequence: bool = False) ->
     return register
 
 
-def count_inputs(rule: Operation) -> int:
-    """How many leading arguments of `rule` are inputs; a large number if it takes ``*args``."""
-    parameters = list(inspect.signature(rule).parameters.values())
+def count_inputs(parameters: list[inspect.Parameter]) -> int:
+    """How many leading `parameters` of a rule are inputs; a large number if it takes ``*args``."""
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 1_000_000
     before_slash = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
     return len(before_slash or [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY])
 
 
-def _general(rule: Operation, fixed_vjp: Any, sequence: bool) -> Operation:
-    n = count_inputs(rule)
-
+def _general(rule: Operation, fixed_vjp: Any, sequence: bool, n: int) -> Operation:
     @functools.wraps(rule)
     def operation(*args: Any, **options: Any) -> Tensor:
         inputs: Any = args[:n]
         if sequence and args:
             inputs = args[0] if isinstance(args[0], list | tuple) else list(args[0])
-        arrays = unbox(inputs)
+        arrays: list[Any] = list(inputs)
         rest = [constant(rule, value) for value in args[1 if sequence else n :]]
         if options:
             options = {key: constant(rule, value) for key, value in options.items()}
         try:
+            arrays = unbox(inputs)
             out, vjp = rule(arrays, *rest, **options) if sequence else rule(*arrays, *rest, **options)
             if fixed_vjp is None:
                 return record(rule.__name__, inputs, arrays, out, vjp)
@@ -89,23 +90,29 @@ def _general(rule: Operation, fixed_vjp: Any, sequence: bool) -> Operation:
 
 
 def unbox(inputs: Any) -> list[Any]:
-    """The arrays of the `inputs`. A Python number stays one beside an array, so that it never upcasts."""
-    values = [x.data if type(x) is Tensor else x.item() if isinstance(x, np.generic) else x for x in inputs]
-    alone = not any(isinstance(value, np.ndarray) for value in values)
-    return [
-        value
-        if type(value) in (np.ndarray, str) or (type(value) in (float, int, bool) and not alone)
-        else as_array(value)
-        for value in values
-    ]
+    """The arrays of the `inputs`. A number takes the dtype of the arrays beside it, so that it never upcasts."""
+    values = [x._array if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
+    values = [x if type(x) in (ndarray, str, float, int, bool) else as_array(x) for x in values]
+    numbers = [x for x in values if type(x) in (float, int, bool)]
+    if not numbers:
+        return values
+    dtypes = [x.dtype for x in values if type(x) is ndarray]
+    dtype = np.result_type(*dtypes, *numbers)
+    if dtype == np.float64 and dtype not in dtypes:  # a float alone, or among ints and bools
+        dtype = np.dtype(np.float32)
+    return [array(x, dtype) if type(x) in (float, int, bool) else x for x in values]
 
 
 def constant(rule: Operation, value: Any) -> Any:
     """The plain value of an option. TypeError if it is a Tensor that needs a gradient."""
     if isinstance(value, Tensor):
         if value.requires_grad:
-            raise TypeError(f"{rule.__name__}: no gradient flows to this argument; pass x.detach() or an array")
-        return value.data
+            raise TypeError(
+                f"{rule.__name__}: no gradient flows to this argument; pass inputs by position, or else x.detach()"
+            )
+        return value._array
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, tuple | list) and any(isinstance(item, Tensor) for item in value):
         return type(value)(constant(rule, item) for item in value)
     return value
@@ -113,25 +120,24 @@ def constant(rule: Operation, value: Any) -> Any:
 
 def explain(error: Exception, rule: Operation, arrays: list[Any]) -> NoReturn:
     """Raise the same kind of error, naming the operation and what it received."""
-    got = ", ".join(f"{a.dtype} {a.shape}" if isinstance(a, np.ndarray) else repr(a) for a in arrays)
+    got = ", ".join(f"{a.dtype} {a.shape}" if isinstance(a, ndarray | Tensor) else repr(a) for a in arrays)
     for kind in (np.exceptions.AxisError, IndexError, ValueError, TypeError):
         if isinstance(error, kind):
             message = str(error).removeprefix(f"{rule.__name__}: ")
             raise kind(f"{rule.__name__}: {message} (inputs: {got})") from error
+    error.add_note(f"{rule.__name__}: with inputs {got}")
     raise error
 
 
 def record(name: str, inputs: Any, arrays: list[Any], out: Any, vjp: Any, saved: Any = None) -> Tensor:
     """A Tensor of `out`, with an entry on the tape if one of the `inputs` needs a gradient."""
     tensor: Tensor = _new(Tensor)
-    tensor.data = out = out if type(out) is ndarray else np.asarray(out)
+    tensor._array = out = out if type(out) is ndarray else np.asarray(out)
     tensor.grad = tensor._entry = None
     if mode.anomaly:
         check_finite(name, "forward", arrays, out)
     parents = tuple(_parent(x) for x in inputs)
     if mode.recording and any(parent is not None for parent in parents):
-        if type(vjp) is tuple and len(vjp) == len(parents):  # what only a constant needs is let go at once
-            vjp = tuple(None if p is None else v for p, v in zip(parents, vjp, strict=True))
         if mode.anomaly:
             vjp, saved = watch(name, vjp, saved)
         tensor._entry = [next_index(), name, vjp, saved, parents, out.shape, out.dtype, None]
@@ -139,7 +145,7 @@ def record(name: str, inputs: Any, arrays: list[Any], out: Any, vjp: Any, saved:
 
 
 def _parent(x: Any) -> Any:
-    return None if type(x) is not Tensor else x if x._entry is LEAF else x._entry
+    return None if not isinstance(x, Tensor) else x if x._entry is LEAF else x._entry
 
 
 def _unary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
@@ -150,11 +156,11 @@ def _unary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
         if type(x) is not Tensor or x._entry is None or open_blocks[0]:
             return general(x)  # type: ignore[no-any-return]
         try:
-            out, saved = rule(x.data)
+            out, saved = rule(x._array)
         except Exception as error:
-            explain(error, rule, [x.data])
+            explain(error, rule, [x._array])
         tensor: Tensor = _new(Tensor)
-        tensor.data = out = out if type(out) is ndarray else np.asarray(out)
+        tensor._array = out = out if type(out) is ndarray else np.asarray(out)
         tensor.grad = None
         parents = (x if x._entry is LEAF else x._entry,)
         if fixed_vjp is None:
@@ -173,11 +179,11 @@ def _binary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
     def operation(x: Any, y: Any) -> Tensor:
         a, b, left, right = x, y, None, None
         if type(x) is Tensor:
-            a, left = x.data, x._entry
+            a, left = x._array, x._entry
             if left is LEAF:
                 left = x
         if type(y) is Tensor:
-            b, right = y.data, y._entry
+            b, right = y._array, y._entry
             if right is LEAF:
                 right = y
         if left is right is None or open_blocks[0]:
@@ -196,7 +202,7 @@ def _binary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
         except Exception as error:
             explain(error, rule, [a, b])
         tensor: Tensor = _new(Tensor)
-        tensor.data = out = out if type(out) is ndarray else np.asarray(out)
+        tensor._array = out = out if type(out) is ndarray else np.asarray(out)
         tensor.grad = None
         if fixed_vjp is None:
             tensor._entry = [next_index(), name, saved, None, (left, right), out.shape, out.dtype, None]

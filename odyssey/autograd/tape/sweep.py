@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from operator import itemgetter
 from typing import Any
 
@@ -10,6 +11,9 @@ from numpy import ndarray
 
 from .anomaly import check_finite
 from .entry import DTYPE, GRADIENT, INDEX, NAME, PARENTS, SAVED, SHAPE, VJP, Array, Entry, mode
+
+# Threads that sweep different tapes may meet at the same leaves: one at a time adds its gradients.
+_at_leaves = threading.Lock()
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
@@ -70,7 +74,10 @@ def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
     try:
         root[GRADIENT] = g
         send_back(order, leaves, bool(keep), mode.anomaly)
-        totals = [(leaf, total(leaf, grad)) for leaf, grad in leaves.values()]
+        with _at_leaves:
+            totals = [(leaf, total(leaf, grad)) for leaf, grad in leaves.values()]
+            for leaf, grad in totals:
+                leaf.grad = grad
     except BaseException:
         for entry in order:
             entry[GRADIENT] = None
@@ -79,40 +86,41 @@ def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
         for entry in keep:
             entry[VJP:PARENTS] = None, None
             entry[PARENTS] = ()
-    for leaf, grad in totals:
-        leaf.grad = grad
 
 
 def send_back(order: list[Entry], leaves: dict[int, Any], keep: bool, anomaly: bool) -> None:
     """Take the entries from the end of `order` and hand the gradient of each to its inputs, leaves into `leaves`."""
-    while order:
-        entry = order.pop()
-        _, name, vjp, saved, parents, _, _, g = entry
-        entry[GRADIENT] = None
-        if not keep:  # from here on only this function holds what the entry held
-            entry[VJP] = entry[SAVED] = None
-            entry[PARENTS] = ()
-        # Either one function for all inputs, or one for each: then only those that are needed run.
-        results = vjp if type(vjp) is tuple else vjp(g) if saved is None else vjp(g, saved)
-        if type(results) is not tuple or len(results) != len(parents):
-            raise wrong_count(entry, results, len(parents))
-        for parent, grad in zip(parents, results):  # noqa: B905 (strict costs 3 % of a sweep)
-            if parent is None:
-                continue
-            if results is vjp:
-                grad = grad(g) if saved is None else grad(g, saved)
-            if type(parent) is list:
-                if type(grad) is not ndarray or grad.dtype is not parent[DTYPE] or grad.shape != parent[SHAPE]:
-                    grad = conform(entry, grad, parent[SHAPE], parent[DTYPE])
-                # Fan-out: contributions add, into a new array, because `grad` may be shared.
-                parent[GRADIENT] = grad if parent[GRADIENT] is None else parent[GRADIENT] + grad
-            elif id(parent) in leaves:
-                leaves[id(parent)][1] += conform(entry, grad, parent.shape, parent.dtype)
-            else:
-                leaves[id(parent)] = [parent, own(conform(entry, grad, parent.shape, parent.dtype), g, results)]
-            if anomaly:
-                check_finite(name, "backward", (g,), grad)
-        vjp = saved = results = grad = None  # the next entry needs the memory
+    try:
+        while order:
+            entry = order.pop()
+            _, name, vjp, saved, parents, _, _, g = entry
+            entry[GRADIENT] = None
+            if not keep:  # from here on only this function holds what the entry held
+                entry[VJP] = entry[SAVED] = None
+                entry[PARENTS] = ()
+            # Either one function for all inputs, or one for each: then only those that are needed run.
+            results = vjp if type(vjp) is tuple else vjp(g) if saved is None else vjp(g, saved)
+            if type(results) is not tuple or len(results) != len(parents):
+                raise wrong_count(entry, results, len(parents))
+            for parent, grad in zip(parents, results):  # noqa: B905 (strict costs 3 % of a sweep)
+                if parent is None:
+                    continue
+                if results is vjp:
+                    grad = grad(g) if saved is None else grad(g, saved)
+                if type(parent) is list:
+                    if type(grad) is not ndarray or grad.dtype is not parent[DTYPE] or grad.shape != parent[SHAPE]:
+                        grad = conform(entry, grad, parent[SHAPE], parent[DTYPE])
+                    # Fan-out: contributions add, into a new array, because `grad` may be shared.
+                    parent[GRADIENT] = grad if parent[GRADIENT] is None else parent[GRADIENT] + grad
+                elif id(parent) in leaves:
+                    leaves[id(parent)][1] += conform(entry, grad, parent.shape, parent.dtype)
+                else:
+                    leaves[id(parent)] = [parent, own(conform(entry, grad, parent.shape, parent.dtype), g, results)]
+                if anomaly:
+                    check_finite(name, "backward", (g,), grad)
+    except Exception as error:
+        error.add_note(f"{name}: this happened in its backward pass")
+        raise
 
 
 def total(leaf: Any, grad: Array) -> Array:
@@ -121,7 +129,7 @@ def total(leaf: Any, grad: Array) -> Array:
         return grad
     if np.shape(leaf.grad) != leaf.shape:
         raise ValueError(f"backward: a leaf of shape {leaf.shape} has a grad of shape {np.shape(leaf.grad)}; clear it")
-    return np.asarray(leaf.grad + grad)
+    return np.asarray(leaf.grad + grad, leaf.dtype)
 
 
 def own(grad: Any, g: Array, results: tuple[Any, ...]) -> Array:
@@ -137,7 +145,7 @@ def own(grad: Any, g: Array, results: tuple[Any, ...]) -> Array:
 def conform(entry: Entry, grad: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """`grad`, which the vjp of `entry` returned for an input of `shape` and `dtype`, un-broadcast and cast to these.
 
-    Raises TypeError or ValueError, naming the primitive, if it cannot be the gradient of that input.
+    Raises TypeError, naming the primitive, if it cannot be the gradient of that input.
     """
     if isinstance(grad, np.generic):
         grad = np.asarray(grad)  # NumPy turns 0-d arrays into scalars

@@ -33,16 +33,24 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     while isinstance(first, list | tuple) and first:
         first = first[0]
     if not isinstance(first, np.ndarray | Tensor) and not made_by_numpy:
-        if array.dtype == np.float64 or array.size == 0:
+        if array.dtype.kind == "f" or array.size == 0:
             array = array.astype(np.float32)
         elif array.dtype.kind == "i":
             array = array.astype(np.int64)
     if dtype is not None:
         array = array.astype(dtype, copy=False)
-    # "V" is how NumPy files the bfloat16 of ml_dtypes
-    if array.dtype.kind not in "fiubV":
+    # "V" is how NumPy files the bfloat16 of ml_dtypes, and records of several fields too
+    if array.dtype.kind not in "fiubV" or array.dtype.type is np.void:
         raise TypeError(f"Tensor: expected float, integer or bool data, got dtype {array.dtype}")
     return array
+
+
+def refuse_integers(array: Array) -> None:
+    """Raise TypeError if `array` holds integers or bools, which no gradient can flow to."""
+    if array.dtype.kind in "iub":
+        raise TypeError(
+            f"Tensor: requires_grad=True needs float data, got {array.dtype}; convert it with dtype=np.float32"
+        )
 
 
 def _binary(name: str) -> Callable[[Any, Any], Any]:
@@ -71,6 +79,7 @@ def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
     """NumPy's `function` for Tensors, giving plain results: truth values and positions have no gradient."""
 
     def plain(*args: Any, **options: Any) -> Any:
+        options = {key: a.data if isinstance(a, Tensor) else a for key, a in options.items()}
         return function(*(a.data if isinstance(a, Tensor) else a for a in args), **options)
 
     plain.__name__ = function.__name__
@@ -124,7 +133,8 @@ class Methods:
 
     def transpose(self, *axes: Any) -> Any:
         """``x.transpose()``, ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``: `odyssey.ops.transpose`."""
-        return PRIMITIVES["transpose"](self, axes[0] if len(axes) == 1 else axes or None)
+        alone = len(axes) == 1 and not isinstance(axes[0], int)
+        return PRIMITIVES["transpose"](self, axes[0] if alone else axes or None)
 
     @property
     def T(self) -> Any:
@@ -136,21 +146,22 @@ class ArrayLike:
     """What a tensor shares with the array that it holds."""
 
     __slots__ = ()
-    data: Array
+    _array: Array
+    _entry: Any
 
-    shape = property(lambda self: self.data.shape, doc="Length of each axis.")
-    dtype = property(lambda self: self.data.dtype, doc="NumPy dtype of the numbers.")
-    ndim = property(lambda self: self.data.ndim, doc="Number of axes.")
-    size = property(lambda self: self.data.size, doc="Number of elements.")
+    shape = property(lambda self: self._array.shape, doc="Length of each axis.")
+    dtype = property(lambda self: self._array.dtype, doc="NumPy dtype of the numbers.")
+    ndim = property(lambda self: self._array.ndim, doc="Number of axes.")
+    size = property(lambda self: self._array.size, doc="Number of elements.")
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self._array)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self.data)))  # type: ignore[index]
+        return (self[i] for i in range(len(self._array)))  # type: ignore[index]
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return bool(self._array)
 
     def __float__(self) -> float:
         return float(self.item())
@@ -159,19 +170,19 @@ class ArrayLike:
         return format(self.item(), spec) if spec else repr(self)
 
     def __repr__(self) -> str:
-        numbers = np.array2string(self.data, separator=", ", prefix="Tensor(")
-        dtype = "" if self.data.dtype == np.float32 else f", dtype={self.data.dtype}"
+        numbers = np.array2string(self._array, separator=", ", prefix="Tensor(")
+        dtype = "" if self._array.dtype == np.float32 else f", dtype={self._array.dtype}"
         return f"Tensor({numbers}{dtype}{', requires_grad=True' if self.requires_grad else ''})"  # type: ignore[attr-defined]
 
     def numpy(self) -> Array:
         """The array itself, not a copy."""
-        return self.data
+        return self._array
 
     def item(self) -> Any:
         """The only element, as a Python number. Raises ValueError for another size."""
-        if self.data.size != 1:
-            raise ValueError(f"item: expected a tensor of one element, got shape {self.data.shape}; index it first")
-        return self.data.item()
+        if self._array.size != 1:
+            raise ValueError(f"item: expected a tensor of one element, got shape {self._array.shape}; index it first")
+        return self._array.item()
 
 
 class NumpyProtocols:
@@ -182,7 +193,9 @@ class NumpyProtocols:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if method != "__call__" or ufunc not in NUMPY_RULES:
             raise no_rule(ufunc, "" if method == "__call__" else f".{method}")
-        return NUMPY_RULES[ufunc](*inputs, **options)
+        if options:
+            raise TypeError(f"np.{ufunc.__name__}: takes no {', '.join(options)} on a Tensor; leave it out")
+        return NUMPY_RULES[ufunc](*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         if function not in NUMPY_RULES:
@@ -192,7 +205,7 @@ class NumpyProtocols:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.requires_grad:  # type: ignore[attr-defined]
             raise TypeError("Tensor: turning it into an ndarray would lose its gradient; use x.data, or x.detach()")
-        array: Array = self.data  # type: ignore[attr-defined]
+        array: Array = self._array  # type: ignore[attr-defined]
         return np.array(array, dtype=dtype, copy=copy)
 
 
@@ -210,7 +223,7 @@ class Differentiable:
     """Gradients: which tensors need one, and the sweep that computes them."""
 
     __slots__ = ()
-    data: Array
+    _array: Array
     grad: Array | None
     _entry: Any  # the line of the tape that made this tensor, or LEAF; None if it needs no gradient
 
@@ -221,10 +234,8 @@ class Differentiable:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and self.data.dtype.kind in "iub":
-            raise TypeError(
-                f"Tensor: requires_grad=True needs float data, got {self.data.dtype}; convert it with dtype=np.float32"
-            )
+        if value:
+            refuse_integers(self._array)
         if type(self._entry) is not list:
             self._entry = LEAF if value else None
         elif not value:
@@ -235,7 +246,8 @@ class Differentiable:
 
         `grad`, of this tensor's shape, is where the sweep starts; for a tensor of one element it
         may be left out and is 1. `retain_tape` keeps the tape for another `backward`; by default
-        each entry is freed as it is used. Raises RuntimeError if nothing requires a gradient, the
+        each entry is freed as it is used. Threads may sweep different tapes at the same time, but not
+        one tape that they share. Raises RuntimeError if nothing requires a gradient, the
         tape is used up or `grad` is missing, and ValueError if `grad` has another shape.
         """
         g = seed(self, grad)
@@ -295,15 +307,36 @@ class Tensor(Operators, Methods, ArrayLike, NumpyProtocols, Differentiable):
     array([2., 4., 6.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_entry", "data", "grad")
+    __slots__ = ("__weakref__", "_array", "_entry", "grad")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        self.data = as_array(data, dtype)
+        self._array = as_array(data, dtype)
         self.grad = None
         self._entry = None
         if requires_grad:
             self.requires_grad = True
 
+    @property
+    def data(self) -> Array:
+        """The numbers. Assign a whole new array; do not change one in place between forward and backward."""
+        return self._array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        # Arithmetic on arrays of no axes gives NumPy scalars: here they are results, which keep their dtype.
+        array = np.asarray(value) if isinstance(value, np.generic) else as_array(value)
+        if self._entry is not None:
+            refuse_integers(array)
+        self._array = array
+
     def detach(self) -> Tensor:
         """A leaf that shares this tensor's array and needs no gradient."""
-        return Tensor(self.data)
+        return Tensor(self._array)
+
+    def __getstate__(self) -> object:
+        # Asked for by copy.deepcopy and pickle, which would follow the tape, entry by entry.
+        if type(self._entry) is list:
+            raise TypeError(
+                f"Tensor: a result of {self._entry[NAME]} cannot be copied without its tape; use x.detach()"
+            )
+        return object.__getstate__(self)
