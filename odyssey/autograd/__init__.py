@@ -2,7 +2,17 @@
 
 from . import primitives
 from .gradcheck import gradcheck
-from .tape import NUMPY_RULES, PRIMITIVES, Row, Tape, Tensor, detect_anomaly, no_grad, primitive, unbroadcast
+from .tape import (
+    NUMPY_RULES,
+    PRIMITIVES,
+    Row,
+    Tape,
+    Tensor,
+    detect_anomaly,
+    no_grad,
+    primitive,
+    unbroadcast,
+)
 
 __all__ = [
     "NUMPY_RULES",

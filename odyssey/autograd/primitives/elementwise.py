@@ -1,4 +1,7 @@
-"""Operations that treat every element alike. Their Jacobian is diagonal, so the vjp is a product."""
+"""Operations that treat every element alike.
+
+Their Jacobian is diagonal, so the vjp is a product.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ import numpy as np
 from ..tape import primitive
 from ..tape.entry import Array, Rule
 
-# The vjps of the commonest operations stand in the decorator, made once, and get what the rule saved as their second
-# argument. The others are closures, made at each call: shorter to write, a tenth slower on small arrays.
+# The vjps of the commonest operations stand in the decorator, made once, and get what the rule
+# saved as their second argument. The others are closures, made at each call: shorter to write, a
+# tenth slower on small arrays.
 
 
 @primitive(np.add, vjp=(lambda g, _: g, lambda g, _: g))
@@ -31,7 +35,9 @@ def multiply(x: Any, y: Any) -> Rule:
     return x * y, (x, y)
 
 
-@primitive(np.divide, vjp=(lambda g, saved: g / saved[0], lambda g, saved: -g * saved[1] / saved[0]))
+@primitive(
+    np.divide, vjp=(lambda g, saved: g / saved[0], lambda g, saved: -g * saved[1] / saved[0])
+)
 def divide(x: Any, y: Any) -> Rule:
     """x / y, with broadcasting. d/dx = 1/y, d/dy = -x/y**2."""
     out = x / y
@@ -46,13 +52,16 @@ def negative(x: Array) -> Rule:
 
 @primitive(np.power)
 def power(x: Any, y: Any) -> Rule:
-    """x ** y, with broadcasting. d/dx = y * x**(y-1), 0 where y = 0; d/dy = x**y * log(x), 0 where x = 0 <= y.
+    """x ** y, with broadcasting. d/dx = y * x**(y-1), d/dy = x**y * log(x).
+
+    d/dx is 0 where y = 0, and d/dy is 0 where x = 0 <= y: there the power is constant.
 
     Small integer powers are products: NumPy's float32 ``x ** 3`` is far slower than ``x * x * x``.
     """
     if y.ndim == 0 and y.dtype == x.dtype and y in (2, 3):
         below = x if y == 2 else x * x
-        return below * x, (lambda g: g * (y * below), lambda g: g * _slope_of_exponent(x, y, below * x))
+        out = below * x
+        return out, (lambda g: g * (y * below), lambda g: g * _slope_of_exponent(x, y, out))
     out = np.power(x, y)  # not x ** y, whose dtype depends on the version of NumPy if y has no axes
     return out, (lambda g: g * _slope_of_base(x, y), lambda g: g * _slope_of_exponent(x, y, out))
 
@@ -60,7 +69,9 @@ def power(x: Any, y: Any) -> Rule:
 def _slope_of_base(x: Any, y: Any) -> Any:
     # Where y = 0 the power is the constant 1; the formula would give 0 * inf at x = 0.
     return np.where(
-        np.equal(y, 0), 0, y * x ** np.where(np.equal(y, 0), 1, np.subtract(y, 1)).astype(np.result_type(x, y))
+        np.equal(y, 0),
+        0,
+        y * x ** np.where(np.equal(y, 0), 1, np.subtract(y, 1)).astype(np.result_type(x, y)),
     )
 
 
@@ -137,7 +148,7 @@ def tanh(x: Array) -> Rule:
 @primitive(vjp=(lambda g, out: g * (out - out * out),))
 def sigmoid(x: Array) -> Rule:
     """1 / (1 + e**-x). d/dx = out (1 - out)."""
-    with np.errstate(over="ignore"):  # far below 0, e**-x is infinite and the quotient 0, as it should be
+    with np.errstate(over="ignore"):  # far below 0 e**-x is infinite, and the quotient 0
         out = 1 / (1 + np.exp(-x))
     return out, out
 
@@ -151,25 +162,29 @@ def relu(x: Array) -> Rule:
 
 @primitive(np.maximum)
 def maximum(x: Any, y: Any) -> Rule:
-    """The larger of x and y, with broadcasting. The larger gets g; equal ones share it, half each."""
+    """The larger of x and y, with broadcasting. It gets g; equal ones share it, half each."""
     return np.maximum(x, y), (lambda g: g * _share(x, y), lambda g: g * _share(y, x))
 
 
 @primitive(np.minimum)
 def minimum(x: Any, y: Any) -> Rule:
-    """The smaller of x and y, with broadcasting. The smaller gets g; equal ones share it, half each."""
+    """The smaller of x and y, with broadcasting. It gets g; equal ones share it, half each."""
     return np.minimum(x, y), (lambda g: g * _share(y, x), lambda g: g * _share(x, y))
 
 
 def _share(larger: Any, smaller: Any) -> Any:
     # 1 where `larger` wins, 1/2 at a tie, 0 where it loses
     dtype = np.result_type(larger, smaller)
-    return np.where(np.equal(larger, smaller), dtype.type(0.5), np.greater(larger, smaller).astype(dtype))
+    wins = np.greater(larger, smaller).astype(dtype)
+    return np.where(np.equal(larger, smaller), dtype.type(0.5), wins)
 
 
 @primitive(np.where)
 def where(condition: Any, x: Any, y: Any) -> Rule:
-    """x where `condition` holds, else y; the three broadcast. Each element of g goes where its value came from."""
+    """x where `condition` holds, else y; the three broadcast.
+
+    Each element of g goes where its value came from.
+    """
     out = np.where(condition, x, y)
     zero = np.zeros((), out.dtype)
     return out, (
@@ -180,7 +195,9 @@ def where(condition: Any, x: Any, y: Any) -> Rule:
 
 
 @primitive(np.clip)
-def clip(x: Array, /, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Rule:
+def clip(
+    x: Array, /, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None
+) -> Rule:
     """x limited to [a_min, a_max]; None is no limit. The bounds (also `min`, `max`) are constants.
 
     d/dx = 1 inside and at the bounds, 0 outside.

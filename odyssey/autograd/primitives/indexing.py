@@ -1,4 +1,7 @@
-"""Picking elements. The vjp puts each gradient back where its element came from; twice picked, twice added."""
+"""Picking elements.
+
+The vjp puts each gradient back where its element came from; twice picked, twice added.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ from ..tape.entry import Array, Rule
 
 @primitive()
 def getitem(x: Array, /, index: Any) -> Rule:
-    """x[index], with basic, integer-array and bool indexing. The vjp is a scatter-add into zeros."""
+    """x[index], with basic, integer-array and bool indexing. The vjp is a scatter-add."""
     shape = x.shape
     parts = index if isinstance(index, tuple) else (index,)
-    basic = all(part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) for part in parts)
+    basic = all(
+        part is None or part is Ellipsis or isinstance(part, int | np.integer | slice)
+        for part in parts
+    )
 
     def vjp(g: Array) -> tuple[Array]:
         out = np.zeros(shape, g.dtype)
@@ -29,7 +35,7 @@ def getitem(x: Array, /, index: Any) -> Rule:
 
 
 def scatter_add(out: Array, index: Any, g: Array) -> None:
-    """``out[index] += g`` that counts an element as often as it was picked. `out` must be contiguous.
+    """``out[index] += g`` that counts an element as often as it was picked, for a contiguous `out`.
 
     ``out[index] += g`` itself would write one of the duplicates only. NumPy's ``add.at`` is right,
     and several times faster on flat positions than on many-dimensional ones.
@@ -40,7 +46,7 @@ def scatter_add(out: Array, index: Any, g: Array) -> None:
 
 @primitive(np.take)
 def take(x: Array, /, indices: Any, axis: int | None = None) -> Rule:
-    """The elements at `indices` along `axis`, of the flattened array if None. The vjp is a scatter-add."""
+    """The elements at `indices` along `axis`, of the flattened array if None. As x[index]."""
     shape = x.shape
     chosen = np.asarray(indices)
     if chosen.dtype.kind not in "iu":

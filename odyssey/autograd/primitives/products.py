@@ -1,4 +1,7 @@
-"""Products of matrices. Linear in each input: the vjp is a product with the other one, transposed."""
+"""Products of matrices.
+
+Linear in each input: the vjp is a product with the other one, transposed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from ..tape.entry import Array, Rule
 
 @primitive(np.matmul)
 def matmul(x: Array, y: Array) -> Rule:
-    """x @ y as in `numpy.matmul`: the last two axes multiply, the others broadcast; a vector is a row or column.
+    """x @ y as in `numpy.matmul`: the last two axes multiply, the others broadcast.
 
     For matrices dx = g y^T and dy = x^T g.
     """
@@ -29,7 +32,7 @@ def matmul(x: Array, y: Array) -> Rule:
         return unbroadcast(g.reshape(full) @ np.swapaxes(b, -1, -2), a.shape).reshape(x.shape)
 
     def for_y(g: Array) -> Array:
-        if b.ndim == 2:  # many rows against one matrix: one large product, not many small ones and a sum
+        if b.ndim == 2:  # many rows against one matrix: one large product, not many and a sum
             rows = prod(a.shape[:-1])
             return (a.reshape(rows, a.shape[-1]).T @ g.reshape(rows, b.shape[-1])).reshape(y.shape)
         return unbroadcast(np.swapaxes(a, -1, -2) @ g.reshape(full), b.shape).reshape(y.shape)
@@ -71,11 +74,14 @@ def einsum(subscripts: str, *operands: Array) -> Rule:
     """
     terms, output = parse_einsum(subscripts, operands)
     out = np.einsum(",".join(terms) + "->" + output, *operands, optimize=len(operands) > 1)
-    gradients = [partial(_einsum_gradient, k, terms, output, operands) for k in range(len(operands))]
+    arguments = terms, output, operands
+    gradients = [partial(_einsum_gradient, k, *arguments) for k in range(len(operands))]
     return out, (None, *gradients)
 
 
-def _einsum_gradient(k: int, terms: list[str], output: str, operands: tuple[Array, ...], g: Array) -> Array:
+def _einsum_gradient(
+    k: int, terms: list[str], output: str, operands: tuple[Array, ...], g: Array
+) -> Array:
     sizes: dict[str, int] = {}
     for term, operand in zip(terms, operands, strict=True):
         for letter, n in zip(term, operand.shape, strict=True):
@@ -99,9 +105,10 @@ def _einsum_gradient(k: int, terms: list[str], output: str, operands: tuple[Arra
 
 
 def parse_einsum(subscripts: Any, operands: tuple[Any, ...]) -> tuple[list[str], str]:
-    """The letters of each operand and of the output, with ``...`` and a missing output written out."""
+    """The letters of each operand and of the output; ``...`` and a missing output written out."""
     if not isinstance(subscripts, str):
-        raise TypeError(f"expected a subscript string such as 'ij,jk->ik' first, got {type(subscripts).__name__}")
+        got = type(subscripts).__name__
+        raise TypeError(f"expected a subscript string such as 'ij,jk->ik' first, got {got}")
     left, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):
@@ -111,11 +118,13 @@ def parse_einsum(subscripts: Any, operands: tuple[Any, ...]) -> tuple[list[str],
         output = ("..." if "..." in left else "") + once
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in subscripts]
     lengths = [
-        np.ndim(a) - len(t.replace("...", "")) if "..." in t else 0 for t, a in zip(terms, operands, strict=True)
+        np.ndim(a) - len(t.replace("...", "")) if "..." in t else 0
+        for t, a in zip(terms, operands, strict=True)
     ]
     most = "".join(spare[: max([0, *lengths])])
     written = [t.replace("...", most[len(most) - n :]) for t, n in zip(terms, lengths, strict=True)]
     for term, operand in zip(written, operands, strict=True):
         if len(term) != np.ndim(operand):
-            raise ValueError(f"{subscripts!r} gives {len(term)} letters to an operand of shape {np.shape(operand)}")
+            got = f"{len(term)} letters to an operand of shape {np.shape(operand)}"
+            raise ValueError(f"{subscripts!r} gives {got}")
     return written, output.replace("...", most)

@@ -1,4 +1,7 @@
-"""Operations that make many numbers one. Each element of the result sends its gradient back to all of its sources."""
+"""Operations that make many numbers one.
+
+Each element of the result sends its gradient back to all of its sources.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ Axis = int | tuple[int, ...] | None
 
 
 def normalize_axis(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The reduced axes as non-negative numbers: ``None`` means all. Raises AxisError out of range."""
+    """The reduced axes as non-negative numbers, all for None. Raises AxisError out of range."""
     if axis is None:
         return tuple(range(ndim))
     return np.lib.array_utils.normalize_axis_tuple(axis, ndim)
 
 
 def keep_axes(reduced: Any, shape: tuple[int, ...], axis: Axis) -> Array:
-    """`reduced` with length 1 where `shape` was reduced along `axis`, so that it broadcasts against it."""
+    """`reduced` with length 1 where `shape` was reduced along `axis`: it broadcasts against it."""
     axes = normalize_axis(axis, len(shape))
     return np.reshape(reduced, tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
@@ -51,8 +54,8 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
     """Arithmetic mean over `axis`. d/dx = 1/n."""
     shape, n = x.shape, count(x.shape, axis)
-    # g / n would lose a float16 g: no float16 is as large as 70,000. Without elements (n = 0) nobody asks.
-    return np.mean(x, axis=axis, keepdims=keepdims), lambda g: (spread(g * (1 / (n or 1)), shape, axis),)
+    weight = 1 / (n or 1)  # not g / n: no float16 is as large as 70,000
+    return np.mean(x, axis=axis, keepdims=keepdims), lambda g: (spread(g * weight, shape, axis),)
 
 
 @primitive(np.var)
@@ -63,20 +66,21 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> R
     """
     n = count(x.shape, axis) - ddof
     if n <= 0:
-        raise ValueError(f"needs more than ddof={ddof} elements along axis={axis}, got shape {x.shape}")
+        got = f"along axis={axis}, got shape {x.shape}"
+        raise ValueError(f"needs more than ddof={ddof} elements {got}")
     centred = x - np.mean(x, axis=axis, keepdims=True)
     out = np.mean(centred * centred, axis=axis, keepdims=keepdims) * (count(x.shape, axis) / n)
     return out, lambda g: (keep_axes(g, centred.shape, axis) * (2 / n) * centred,)
 
 
-@primitive(np.max)
+@primitive(np.max, np.amax)
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
     """Largest element over `axis`. Elements that are equally large share the gradient equally."""
     out = np.max(x, axis=axis, keepdims=keepdims)
     return out, lambda g: (_to_winners(g, x, out, axis),)
 
 
-@primitive(np.min)
+@primitive(np.min, np.amin)
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
     """Smallest element over `axis`. Elements that are equally small share the gradient equally."""
     out = np.min(x, axis=axis, keepdims=keepdims)
@@ -92,7 +96,10 @@ def _to_winners(g: Any, x: Array, out: Any, axis: Axis) -> Array:
 
 @primitive(np.prod)
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
-    """Product over `axis`. d/dx_i is the product of all the others, right also where elements are 0."""
+    """Product over `axis`.
+
+    d/dx_i is the product of all the others, right also where elements are 0.
+    """
     out = np.prod(x, axis=axis, keepdims=keepdims)
 
     def vjp(g: Any) -> tuple[Array]:
@@ -102,7 +109,8 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
         rows = moved.reshape(*moved.shape[: x.ndim - len(axes)], count(x.shape, axis))
         ones = np.ones_like(rows[..., :1])
         before = np.concatenate([ones, rows[..., :-1]], axis=-1).cumprod(axis=-1)
-        after = np.concatenate([rows[..., 1:], ones], axis=-1)[..., ::-1].cumprod(axis=-1)[..., ::-1]
+        from_end = np.concatenate([ones, rows[..., :0:-1]], axis=-1)
+        after = from_end.cumprod(axis=-1)[..., ::-1]
         others = np.moveaxis((before * after).reshape(moved.shape), last, axes)
         return (keep_axes(g, x.shape, axis) * others,)
 
@@ -111,27 +119,30 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
 
 @primitive()
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
-    """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x): no overflow.
+    """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x).
 
-    d/dx = exp(x - out), the softmax. A row of -inf gives -inf, with gradient 0; a row with inf gives inf, with NaN.
+    So no power overflows. d/dx = exp(x - m) / sum(exp(x - m)), the softmax. A row of -inf gives
+    -inf, with gradient 0; a row with inf gives inf, with NaN.
     """
     m = np.max(x, axis=axis, keepdims=True)
     m = np.where(np.isfinite(m), m, np.zeros((), m.dtype))
-    total = np.sum(np.exp(x - m), axis=axis, keepdims=True)
-    with np.errstate(divide="ignore"):
+    with np.errstate(over="ignore", divide="ignore"):
+        powers = np.exp(x - m)
+        total = np.sum(powers, axis=axis, keepdims=True)
         kept = np.log(total) + m
     out = kept if keepdims else np.squeeze(kept, normalize_axis(axis, x.ndim))
 
     def vjp(g: Any) -> tuple[Array]:
-        safe = np.where(np.isneginf(kept), np.zeros((), kept.dtype), kept)
-        return (keep_axes(g, x.shape, axis) * np.exp(x - safe),)
+        # Not exp(x - out): the rounding error of a large out would stand in the exponent.
+        softmax = powers / np.where(total == 0, 1, total)
+        return (keep_axes(g, x.shape, axis) * softmax,)
 
     return out, vjp
 
 
 @primitive(np.cumsum)
 def cumsum(x: Array, axis: int | None = None) -> Rule:
-    """Running sum along `axis`, of the flattened array if None. Its vjp is a running sum from the end."""
+    """Running sum along `axis`, of the flattened array if None. The vjp sums from the end."""
     shape = x.shape
 
     def vjp(g: Array) -> tuple[Array]:

@@ -21,7 +21,8 @@ def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Rule:
 @primitive(np.transpose)
 def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Rule:
     """Axes in the order `axes`, reversed if None. The vjp applies the inverse permutation."""
-    inverse = None if axes is None else tuple(int(i) for i in np.argsort([a % x.ndim for a in axes]))
+    order = range(x.ndim)[::-1] if axes is None else [a % x.ndim for a in axes]
+    inverse = tuple(int(i) for i in np.argsort(order))
     return np.transpose(x, axes), lambda g: (np.transpose(g, inverse),)
 
 
@@ -32,7 +33,9 @@ def swapaxes(x: Array, /, axis1: int, axis2: int) -> Rule:
 
 
 @primitive(np.moveaxis)
-def moveaxis(x: Array, /, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Rule:
+def moveaxis(
+    x: Array, /, source: int | tuple[int, ...], destination: int | tuple[int, ...]
+) -> Rule:
     """Axes `source` moved to the places `destination`. The vjp moves them back."""
     return np.moveaxis(x, source, destination), lambda g: (np.moveaxis(g, destination, source),)
 
@@ -53,7 +56,7 @@ def expand_dims(x: Array, /, axis: int | tuple[int, ...]) -> Rule:
 
 @primitive(np.broadcast_to)
 def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Rule:
-    """Repeated to `shape` without copying (the result is read-only). The vjp sums over the copies."""
+    """Repeated to `shape`, not copied: the result is read-only. The vjp sums over the copies."""
     before = x.shape
     return np.broadcast_to(x, shape), lambda g: (unbroadcast(g, before),)
 
@@ -66,15 +69,16 @@ def concatenate(arrays: list[Array], /, axis: int | None = 0) -> Rule:
     along = 0 if axis is None else axis
     ends = np.cumsum([a.size if axis is None else a.shape[axis] for a in arrays])[:-1]
     return out, lambda g: tuple(
-        part.reshape(shape) for part, shape in zip(np.split(g, ends, axis=along), shapes, strict=True)
+        part.reshape(shape)
+        for part, shape in zip(np.split(g, ends, axis=along), shapes, strict=True)
     )
 
 
 @primitive(np.stack, sequence=True)
 def stack(arrays: list[Array], /, axis: int = 0) -> Rule:
     """The arrays, all of one shape, joined along a new `axis`. Each gets back its slice of g."""
-    n = len(arrays)
-    return np.stack(arrays, axis=axis), lambda g: tuple(np.moveaxis(g, axis, 0)[i] for i in range(n))
+    parts = range(len(arrays))
+    return np.stack(arrays, axis=axis), lambda g: tuple(np.moveaxis(g, axis, 0)[i] for i in parts)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
@@ -85,7 +89,8 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     x = x if isinstance(x, Tensor) else Tensor(x)
     before = (slice(None),) * np.lib.array_utils.normalize_axis_index(axis, x.ndim, "split")
     parts = np.split(np.arange(x.shape[axis]), indices_or_sections)
-    return [x[(*before, slice(int(p[0]), int(p[-1]) + 1) if p.size else slice(0, 0))] for p in parts]
+    slices = [slice(int(p[0]), int(p[-1]) + 1) if p.size else slice(0, 0) for p in parts]
+    return [x[(*before, part)] for part in slices]
 
 
 NUMPY_RULES[np.split] = split
@@ -98,10 +103,13 @@ def pad(x: Array, /, pad_width: Any, mode: str = "constant", constant_values: An
     The vjp cuts the border off. Only the mode "constant" is differentiated.
     """
     if mode != "constant":
-        raise ValueError(f"only mode='constant' is differentiated, got {mode!r}; build others with concatenate")
+        remedy = "build others with concatenate"
+        raise ValueError(f"only mode='constant' is differentiated, got {mode!r}; {remedy}")
     out = np.pad(x, pad_width, mode="constant", constant_values=constant_values)
     widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
-    inside = tuple(slice(int(first), int(first) + n) for (first, _), n in zip(widths, x.shape, strict=True))
+    inside = tuple(
+        slice(int(first), int(first) + n) for (first, _), n in zip(widths, x.shape, strict=True)
+    )
     return out, lambda g: (g[inside],)
 
 

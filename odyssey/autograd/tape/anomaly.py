@@ -36,7 +36,8 @@ def detect_anomaly() -> Iterator[None]:
     ...     np.log(Tensor([1.0, 0.0]))
     Traceback (most recent call last):
     ...
-    RuntimeError: log: the forward pass made -inf out of finite inputs, first at index (1,) of shape (2,)
+    RuntimeError: log: the forward pass made -inf out of finite inputs, first at index (1,) of
+    shape (2,)
     """
     outer = mode.anomaly
     mode.anomaly = True
@@ -68,19 +69,20 @@ def _finite(value: Any) -> bool:
 def watch(name: str, vjp: Vjp, saved: Any) -> tuple[Any, None]:
     """A vjp that first compares the arrays it saved with what they were when recorded."""
     if isinstance(vjp, tuple):
-        return tuple(None if function is None else _watched(name, function, saved) for function in vjp), None
+        return tuple(None if f is None else _watched(name, f, saved) for f in vjp), None
     return _watched(name, vjp, saved), None
 
 
 def _watched(name: str, function: Any, saved: Any) -> Any:
-    fingerprints = [(array, _fingerprint(array)) for array in _saved_arrays(function, saved)]
+    fingerprints = [(kept, _fingerprint(kept)) for kept in _saved_arrays(function, saved)]
 
     def watched(g: Any) -> Any:
-        for array, before in fingerprints:
-            if _fingerprint(array) != before:
+        for kept, before in fingerprints:
+            if _fingerprint(kept) != before:
                 raise RuntimeError(
-                    f"{name}: an array of shape {array.shape} that it saved for the backward pass was changed in "
-                    f"place after it was recorded; assign a new array to Tensor.data instead"
+                    f"{name}: an array of shape {kept.shape} that it saved for the backward pass "
+                    f"was changed in place after it was recorded; "
+                    f"assign a new array to Tensor.data instead"
                 )
         return function(g) if saved is None else function(g, saved)
 
@@ -88,7 +90,8 @@ def _watched(name: str, function: Any, saved: Any) -> Any:
 
 
 def _saved_arrays(function: Any, saved: Any) -> Iterator[np.ndarray[Any, Any]]:
-    # A closure carries the arrays that it needs in its cells, a partial in its arguments: no rule has to list them.
+    # A closure carries the arrays that it needs in its cells, a partial in its arguments: no rule
+    # has to list them.
     values = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     values += [*getattr(function, "args", ()), saved]
     for value in values:

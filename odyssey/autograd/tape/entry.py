@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 
-# What a rule returns beside its result: one function that maps the gradient of the result to a tuple
-# with one gradient per input, or a tuple with one function per input.
+# What a rule returns beside its result: one function that maps the gradient of the result to a
+# tuple with one gradient per input, or a tuple with one function per input.
 Vjp: TypeAlias = Callable[..., tuple[Any, ...]] | tuple[Callable[..., Any] | None, ...]
 
 # What a rule returns: its result and a Vjp, or its result and what the vjp of its decorator needs.
@@ -55,8 +55,8 @@ class Mode(threading.local):
 
 mode = Mode()
 
-# How many blocks of no_grad() and detect_anomaly() are open, in all threads together. While there is
-# none, the hot path need not look at `mode`: reading a thread-local costs three times as much.
+# How many blocks of no_grad() and detect_anomaly() are open, in all threads together. While there
+# is none, the hot path need not look at `mode`: reading a thread-local costs three times as much.
 open_blocks = [0]
 _lock = threading.Lock()
 

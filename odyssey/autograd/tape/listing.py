@@ -52,29 +52,36 @@ class Tape:
 
     def _cells(self) -> list[tuple[str, str, str, str]]:
         return [("index", "op", "inputs", "shape")] + [
-            (str(r.index), r.op, ", ".join("const" if i is None else str(i) for i in r.inputs), str(r.shape))
-            for r in self._rows
+            (str(r.index), r.op, ", ".join(map(_name, r.inputs)), str(r.shape)) for r in self._rows
         ]
 
     def __repr__(self) -> str:
         w = [max(map(len, column)) for column in zip(*self._cells(), strict=True)]
-        return "\n".join(f"{i:>{w[0]}}  {op:<{w[1]}}  {ins:<{w[2]}}  {s}".rstrip() for i, op, ins, s in self._cells())
+        rows = self._cells()
+        lines = [f"{i:>{w[0]}}  {op:<{w[1]}}  {ins:<{w[2]}}  {s}" for i, op, ins, s in rows]
+        return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
         from html import escape  # here, because it is slow to import and only notebooks need it
 
         head, *body = [[escape(cell) for cell in row] for row in self._cells()]
         titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-        lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)
+        rows = ("".join(f"<td>{cell}</td>" for cell in row) for row in body)
+        lines = "".join(f"<tr>{row}</tr>" for row in rows)
         return f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _name(line: int | None) -> str:
+    return "const" if line is None else str(line)
 
 
 def _rows(root: Any) -> Iterator[Row]:
     entries = collect(root) if type(root) is list else []
     parents = [parent for entry in entries for parent in entry[PARENTS] if parent is not None]
-    leaves = {id(leaf): leaf for leaf in parents if type(leaf) is not list} if entries else {id(root): root}
+    leaves = {id(leaf): leaf for leaf in parents if type(leaf) is not list} or {id(root): root}
     line = {key: i for i, key in enumerate([*leaves, *map(id, entries)])}
     for key, leaf in leaves.items():
         yield Row(line[key], "leaf", (), leaf.shape)
     for entry in entries:
-        yield Row(line[id(entry)], entry[NAME], tuple(line.get(id(p)) for p in entry[PARENTS]), entry[SHAPE])
+        inputs = tuple(line.get(id(parent)) for parent in entry[PARENTS])
+        yield Row(line[id(entry)], entry[NAME], inputs, entry[SHAPE])

@@ -18,11 +18,13 @@ Operation = Callable[..., Any]
 _new = object.__new__
 
 
-def primitive(*numpy_functions: Any, vjp: Any = None, sequence: bool = False) -> Callable[[Operation], Operation]:
+def primitive(
+    *numpy_functions: Any, vjp: Any = None, sequence: bool = False
+) -> Callable[[Operation], Operation]:
     """Decorate a rule, so that it works on Tensors and is recorded on the tape.
 
     The rule takes plain arrays and returns ``(out, vjp)``: the result, and a function that maps its
-    gradient ``g`` to a tuple with one gradient for each input (None for one that is no float array).
+    gradient ``g`` to a tuple with one gradient for each input (None for one that is not float).
     Or `vjp` is a tuple with one such function for each input: then only the needed ones run. They
     return new arrays, ``g`` or views of it, and need not undo broadcasting: the sweep does.
 
@@ -46,14 +48,17 @@ def primitive(*numpy_functions: Any, vjp: Any = None, sequence: bool = False) ->
         if isinstance(vjp, tuple) and (len(vjp) != n or not all(map(callable, vjp))):
             raise TypeError(f"{rule.__name__}: vjp must have one function for each of {n} inputs")
         general = _general(rule, vjp, sequence, n)
-        make_fast = {1: _unary, 2: _binary}.get(n) if len(parameters) == n and not sequence else None
+        simple = len(parameters) == n and not sequence
+        make_fast = {1: _unary, 2: _binary}.get(n) if simple else None
         operation = functools.wraps(rule)(make_fast(rule, vjp, general) if make_fast else general)
         PRIMITIVES[rule.__name__] = operation
         NUMPY_RULES.update(dict.fromkeys(numpy_functions, operation))
         return operation
 
-    if not all((getattr(f, "__module__", None) or "numpy").startswith("numpy") for f in numpy_functions):
-        raise TypeError("primitive: expected NumPy functions, as in @primitive(np.exp); for none write @primitive()")
+    modules = [getattr(f, "__module__", None) or "numpy" for f in numpy_functions]
+    if not all(module.startswith("numpy") for module in modules):
+        remedy = "as in @primitive(np.exp), or none: @primitive()"
+        raise TypeError(f"primitive: expected NumPy functions, {remedy}")
     return register
 
 
@@ -62,7 +67,8 @@ def count_inputs(parameters: list[inspect.Parameter]) -> int:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 1_000_000
     before_slash = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
-    return len(before_slash or [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY])
+    required = [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
+    return len(before_slash or required)
 
 
 def _general(rule: Operation, fixed_vjp: Any, sequence: bool, n: int) -> Operation:
@@ -77,7 +83,8 @@ def _general(rule: Operation, fixed_vjp: Any, sequence: bool, n: int) -> Operati
             options = {key: constant(rule, value) for key, value in options.items()}
         try:
             arrays = unbox(inputs)
-            out, vjp = rule(arrays, *rest, **options) if sequence else rule(*arrays, *rest, **options)
+            first = (arrays,) if sequence else arrays
+            out, vjp = rule(*first, *rest, **options)
             if fixed_vjp is None:
                 return record(rule.__name__, inputs, arrays, out, vjp)
             return record(rule.__name__, inputs, arrays, out, fixed_vjp, vjp)
@@ -90,8 +97,11 @@ def _general(rule: Operation, fixed_vjp: Any, sequence: bool, n: int) -> Operati
 
 
 def unbox(inputs: Any) -> list[Any]:
-    """The arrays of the `inputs`. A number takes the dtype of the arrays beside it, so that it never upcasts."""
-    values = [x._array if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
+    """The arrays of the `inputs`. A number takes the dtype of those beside it: it never upcasts."""
+    values = [
+        x._array if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x
+        for x in inputs
+    ]
     values = [x if type(x) in (ndarray, str, float, int, bool) else as_array(x) for x in values]
     numbers = [x for x in values if type(x) in (float, int, bool)]
     if not numbers:
@@ -108,7 +118,8 @@ def constant(rule: Operation, value: Any) -> Any:
     if isinstance(value, Tensor):
         if value.requires_grad:
             raise TypeError(
-                f"{rule.__name__}: no gradient flows to this argument; pass inputs by position, or else x.detach()"
+                f"{rule.__name__}: no gradient flows to this argument; pass inputs by position, "
+                f"or else x.detach()"
             )
         return value._array
     if isinstance(value, np.generic):
@@ -120,7 +131,9 @@ def constant(rule: Operation, value: Any) -> Any:
 
 def explain(error: Exception, rule: Operation, arrays: list[Any]) -> NoReturn:
     """Raise the same kind of error, naming the operation and what it received."""
-    got = ", ".join(f"{a.dtype} {a.shape}" if isinstance(a, ndarray | Tensor) else repr(a) for a in arrays)
+    got = ", ".join(
+        f"{a.dtype} {a.shape}" if isinstance(a, ndarray | Tensor) else repr(a) for a in arrays
+    )
     for kind in (np.exceptions.AxisError, IndexError, ValueError, TypeError):
         if isinstance(error, kind):
             message = str(error).removeprefix(f"{rule.__name__}: ")
@@ -129,7 +142,9 @@ def explain(error: Exception, rule: Operation, arrays: list[Any]) -> NoReturn:
     raise error
 
 
-def record(name: str, inputs: Any, arrays: list[Any], out: Any, vjp: Any, saved: Any = None) -> Tensor:
+def record(
+    name: str, inputs: Any, arrays: list[Any], out: Any, vjp: Any, saved: Any = None
+) -> Tensor:
     """A Tensor of `out`, with an entry on the tape if one of the `inputs` needs a gradient."""
     tensor: Tensor = _new(Tensor)
     tensor._array = out = out if type(out) is ndarray else np.asarray(out)
@@ -162,11 +177,11 @@ def _unary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
         tensor: Tensor = _new(Tensor)
         tensor._array = out = out if type(out) is ndarray else np.asarray(out)
         tensor.grad = None
-        parents = (x if x._entry is LEAF else x._entry,)
+        parents, shape, dtype = (x if x._entry is LEAF else x._entry,), out.shape, out.dtype
         if fixed_vjp is None:
-            tensor._entry = [next_index(), name, saved, None, parents, out.shape, out.dtype, None]
+            tensor._entry = [next_index(), name, saved, None, parents, shape, dtype, None]
         else:
-            tensor._entry = [next_index(), name, fixed_vjp, saved, parents, out.shape, out.dtype, None]
+            tensor._entry = [next_index(), name, fixed_vjp, saved, parents, shape, dtype, None]
         return tensor
 
     return operation
@@ -204,10 +219,11 @@ def _binary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
         tensor: Tensor = _new(Tensor)
         tensor._array = out = out if type(out) is ndarray else np.asarray(out)
         tensor.grad = None
+        parents, shape, dtype = (left, right), out.shape, out.dtype
         if fixed_vjp is None:
-            tensor._entry = [next_index(), name, saved, None, (left, right), out.shape, out.dtype, None]
+            tensor._entry = [next_index(), name, saved, None, parents, shape, dtype, None]
         else:
-            tensor._entry = [next_index(), name, fixed_vjp, saved, (left, right), out.shape, out.dtype, None]
+            tensor._entry = [next_index(), name, fixed_vjp, saved, parents, shape, dtype, None]
         return tensor
 
     return operation

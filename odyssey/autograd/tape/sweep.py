@@ -36,7 +36,9 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     if g.shape == shape:
         return g
     new_axes = g.ndim - len(shape)
-    repeated = tuple(i + new_axes for i, n in enumerate(shape) if n == 1 and g.shape[i + new_axes] != 1)
+    repeated = tuple(
+        i + new_axes for i, n in enumerate(shape) if n == 1 and g.shape[i + new_axes] != 1
+    )
     return np.asarray(g.sum(axis=(*range(new_axes), *repeated))).reshape(shape)
 
 
@@ -51,8 +53,8 @@ def collect(root: Entry) -> list[Entry]:
         entry = waiting.pop()
         if entry[VJP] is None:
             raise RuntimeError(
-                f"backward: the tape was already used up at {entry[NAME]!r} (shape {entry[SHAPE]}); "
-                f"call the first backward with retain_tape=True, or compute the loss again"
+                f"backward: the tape was already used up at {entry[NAME]!r} (shape {entry[SHAPE]})"
+                f"; call the first backward with retain_tape=True, or compute the loss again"
             )
         for parent in entry[PARENTS]:
             if type(parent) is list and parent[INDEX] not in found:
@@ -89,7 +91,7 @@ def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
 
 
 def send_back(order: list[Entry], leaves: dict[int, Any], keep: bool, anomaly: bool) -> None:
-    """Take the entries from the end of `order` and hand the gradient of each to its inputs, leaves into `leaves`."""
+    """Take the entries from the end of `order`; hand each one's gradient to its inputs."""
     try:
         while order:
             entry = order.pop()
@@ -98,7 +100,7 @@ def send_back(order: list[Entry], leaves: dict[int, Any], keep: bool, anomaly: b
             if not keep:  # from here on only this function holds what the entry held
                 entry[VJP] = entry[SAVED] = None
                 entry[PARENTS] = ()
-            # Either one function for all inputs, or one for each: then only those that are needed run.
+            # One function for all inputs, or one for each: then only those that are needed run.
             results = vjp if type(vjp) is tuple else vjp(g) if saved is None else vjp(g, saved)
             if type(results) is not tuple or len(results) != len(parents):
                 raise wrong_count(entry, results, len(parents))
@@ -108,14 +110,19 @@ def send_back(order: list[Entry], leaves: dict[int, Any], keep: bool, anomaly: b
                 if results is vjp:
                     grad = grad(g) if saved is None else grad(g, saved)
                 if type(parent) is list:
-                    if type(grad) is not ndarray or grad.dtype is not parent[DTYPE] or grad.shape != parent[SHAPE]:
+                    if (
+                        type(grad) is not ndarray
+                        or grad.dtype is not parent[DTYPE]
+                        or grad.shape != parent[SHAPE]
+                    ):
                         grad = conform(entry, grad, parent[SHAPE], parent[DTYPE])
                     # Fan-out: contributions add, into a new array, because `grad` may be shared.
                     parent[GRADIENT] = grad if parent[GRADIENT] is None else parent[GRADIENT] + grad
                 elif id(parent) in leaves:
                     leaves[id(parent)][1] += conform(entry, grad, parent.shape, parent.dtype)
                 else:
-                    leaves[id(parent)] = [parent, own(conform(entry, grad, parent.shape, parent.dtype), g, results)]
+                    grad = conform(entry, grad, parent.shape, parent.dtype)
+                    leaves[id(parent)] = [parent, own(grad, g, results)]
                 if anomaly:
                     check_finite(name, "backward", (g,), grad)
     except Exception as error:
@@ -128,7 +135,8 @@ def total(leaf: Any, grad: Array) -> Array:
     if leaf.grad is None:
         return grad
     if np.shape(leaf.grad) != leaf.shape:
-        raise ValueError(f"backward: a leaf of shape {leaf.shape} has a grad of shape {np.shape(leaf.grad)}; clear it")
+        got = f"a leaf of shape {leaf.shape} has a grad of shape {np.shape(leaf.grad)}"
+        raise ValueError(f"backward: {got}; clear it")
     return np.asarray(leaf.grad + grad, leaf.dtype)
 
 
@@ -137,13 +145,14 @@ def own(grad: Any, g: Array, results: tuple[Any, ...]) -> Array:
 
     What a vjp returns may be `g`, a view of something, or one array for two inputs.
     """
-    if type(grad) is np.ndarray and grad is not g and grad.base is None and sum(r is grad for r in results) < 2:
+    alone = grad is not g and sum(result is grad for result in results) < 2
+    if alone and type(grad) is ndarray and grad.base is None:
         return grad
     return np.array(grad)
 
 
 def conform(entry: Entry, grad: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """`grad`, which the vjp of `entry` returned for an input of `shape` and `dtype`, un-broadcast and cast to these.
+    """`grad`, returned by the vjp of `entry`, un-broadcast to `shape` and cast to `dtype`.
 
     Raises TypeError, naming the primitive, if it cannot be the gradient of that input.
     """
@@ -159,14 +168,15 @@ def conform(entry: Entry, grad: Any, shape: tuple[int, ...], dtype: np.dtype[Any
         else:
             problem = f"shape {grad.shape}; look for a missing sum, reshape or transpose"
     if not problem and grad.dtype != dtype:
-        # Operands of mixed dtypes make a wider result; anything else was upcast by a constant in the vjp.
+        # Operands of mixed dtypes make a wider result. Anything else was upcast by a constant.
         if grad.dtype == entry[DTYPE]:
             grad = grad.astype(dtype)
         else:
             problem = f"dtype {grad.dtype}; look for a constant that upcasts"
     if problem:
         raise TypeError(
-            f"{entry[NAME]}: its vjp must return a gradient of shape {shape} and dtype {dtype}, got {problem}"
+            f"{entry[NAME]}: its vjp must return a gradient of shape {shape} and dtype {dtype}, "
+            f"got {problem}"
         )
     return grad
 
@@ -182,5 +192,6 @@ def wrong_count(entry: Entry, results: Any, inputs: int) -> Exception:
     """The error for a vjp that did not return one gradient per input."""
     got = f"{len(results)} gradients" if type(results) is tuple else type(results).__name__
     return TypeError(
-        f"{entry[NAME]}: its vjp must return a tuple with one gradient for each of its {inputs} inputs, got {got}"
+        f"{entry[NAME]}: its vjp must return a tuple with one gradient for each of its {inputs} "
+        f"inputs, got {got}"
     )

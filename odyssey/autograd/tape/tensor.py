@@ -11,7 +11,7 @@ from .entry import LEAF, NAME, Array
 from .listing import Tape
 from .sweep import sweep, total
 
-# Name of an operation -> the function that computes and records it. The decorator `primitive` fills it.
+# Name of an operation -> the function that computes and records it. Filled by @primitive.
 PRIMITIVES: dict[str, Callable[..., Any]] = {}
 
 # NumPy function -> the function of ours that answers when NumPy's is called on a Tensor.
@@ -49,11 +49,12 @@ def refuse_integers(array: Array) -> None:
     """Raise TypeError if `array` holds integers or bools, which no gradient can flow to."""
     if array.dtype.kind in "iub":
         raise TypeError(
-            f"Tensor: requires_grad=True needs float data, got {array.dtype}; convert it with dtype=np.float32"
+            f"Tensor: requires_grad=True needs float data, got {array.dtype}; "
+            f"convert it with dtype=np.float32"
         )
 
 
-def _binary(name: str) -> Callable[[Any, Any], Any]:
+def _operator(name: str) -> Callable[[Any, Any], Any]:
     # Looked up at the call: the primitives are defined after the Tensor.
     return lambda self, other: PRIMITIVES[name](self, other)
 
@@ -76,7 +77,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
-    """NumPy's `function` for Tensors, giving plain results: truth values and positions have no gradient."""
+    """NumPy's `function` of Tensors, with plain results: truth values and positions."""
 
     def plain(*args: Any, **options: Any) -> Any:
         options = {key: a.data if isinstance(a, Tensor) else a for key, a in options.items()}
@@ -97,14 +98,14 @@ class Operators:
 
     __slots__ = ()
 
-    __add__, __radd__ = _binary("add"), _reflected("add")
-    __sub__, __rsub__ = _binary("subtract"), _reflected("subtract")
-    __mul__, __rmul__ = _binary("multiply"), _reflected("multiply")
-    __truediv__, __rtruediv__ = _binary("divide"), _reflected("divide")
-    __pow__, __rpow__ = _binary("power"), _reflected("power")
-    __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
+    __add__, __radd__ = _operator("add"), _reflected("add")
+    __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _operator("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
+    __pow__, __rpow__ = _operator("power"), _reflected("power")
+    __matmul__, __rmatmul__ = _operator("matmul"), _reflected("matmul")
     __neg__, __abs__ = _elementwise("negative"), _elementwise("abs")
-    __getitem__ = _binary("getitem")
+    __getitem__ = _operator("getitem")
 
     # A comparison has no gradient: it gives a plain bool array.
     __lt__, __le__ = _constant(np.less), _constant(np.less_equal)
@@ -118,21 +119,24 @@ class Methods:
 
     __slots__ = ()
 
-    exp, log, log1p, expm1 = _elementwise("exp"), _elementwise("log"), _elementwise("log1p"), _elementwise("expm1")
+    exp, log = _elementwise("exp"), _elementwise("log")
+    expm1, log1p = _elementwise("expm1"), _elementwise("log1p")
     sqrt, square, abs = _elementwise("sqrt"), _elementwise("square"), _elementwise("abs")
     sin, cos, tanh = _elementwise("sin"), _elementwise("cos"), _elementwise("tanh")
     sigmoid, relu, clip = _elementwise("sigmoid"), _elementwise("relu"), _method("clip")
     sum, mean, var, prod = _method("sum"), _method("mean"), _method("var"), _method("prod")
-    max, min, logsumexp, cumsum = _method("max"), _method("min"), _method("logsumexp"), _method("cumsum")
+    max, min = _method("max"), _method("min")
+    logsumexp, cumsum = _method("logsumexp"), _method("cumsum")
     argmax, argmin = _constant(np.argmax), _constant(np.argmin)
-    swapaxes, squeeze, dot, take = _method("swapaxes"), _method("squeeze"), _method("dot"), _method("take")
+    swapaxes, squeeze = _method("swapaxes"), _method("squeeze")
+    dot, take = _method("dot"), _method("take")
 
     def reshape(self, *shape: Any) -> Any:
         """``x.reshape(2, 3)`` or ``x.reshape((2, 3))``: `odyssey.ops.reshape` of this tensor."""
         return PRIMITIVES["reshape"](self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Any:
-        """``x.transpose()``, ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``: `odyssey.ops.transpose`."""
+        """``x.transpose()``, ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``."""
         alone = len(axes) == 1 and not isinstance(axes[0], int)
         return PRIMITIVES["transpose"](self, axes[0] if alone else axes or None)
 
@@ -164,15 +168,40 @@ class ArrayLike:
         return bool(self._array)
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self.item())  # type: ignore[attr-defined]
+
+    def __int__(self) -> int:
+        return int(self.item())  # type: ignore[attr-defined]
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
+        return format(self.item(), spec) if spec else repr(self)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         numbers = np.array2string(self._array, separator=", ", prefix="Tensor(")
         dtype = "" if self._array.dtype == np.float32 else f", dtype={self._array.dtype}"
-        return f"Tensor({numbers}{dtype}{', requires_grad=True' if self.requires_grad else ''})"  # type: ignore[attr-defined]
+        needs = ", requires_grad=True" if self._entry is not None else ""
+        return f"Tensor({numbers}{dtype}{needs})"
+
+
+class Value:
+    """The numbers of a tensor: read, replaced, copied."""
+
+    __slots__ = ()
+    _array: Array
+    _entry: Any
+
+    @property
+    def data(self) -> Array:
+        """The numbers. Assign a whole new array; change none in place before `backward`."""
+        return self._array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        # Arithmetic on 0-d arrays gives NumPy scalars: here they are results, and keep their dtype.
+        array = np.asarray(value) if isinstance(value, np.generic) else as_array(value)
+        if self._entry is not None:
+            refuse_integers(array)
+        self._array = array  # type: ignore[misc]
 
     def numpy(self) -> Array:
         """The array itself, not a copy."""
@@ -181,12 +210,24 @@ class ArrayLike:
     def item(self) -> Any:
         """The only element, as a Python number. Raises ValueError for another size."""
         if self._array.size != 1:
-            raise ValueError(f"item: expected a tensor of one element, got shape {self._array.shape}; index it first")
+            got = f"got shape {self._array.shape}"
+            raise ValueError(f"item: expected a tensor of one element, {got}; index it first")
         return self._array.item()
+
+    def detach(self) -> Tensor:
+        """A leaf that shares this tensor's array and needs no gradient."""
+        return Tensor(self._array)
+
+    def __getstate__(self) -> object:
+        # Asked for by copy.deepcopy and pickle, which would follow the tape, entry by entry.
+        if type(self._entry) is list:
+            got = f"a result of {self._entry[NAME]} cannot be copied without its tape"
+            raise TypeError(f"Tensor: {got}; use x.detach()")
+        return object.__getstate__(self)
 
 
 class NumpyProtocols:
-    """How ``np.exp(x)`` or ``np.concatenate([x, y])`` of a tensor finds the operation that differentiates it."""
+    """How ``np.exp(x)`` of a tensor finds the operation that differentiates it."""
 
     __slots__ = ()
 
@@ -194,7 +235,8 @@ class NumpyProtocols:
         if method != "__call__" or ufunc not in NUMPY_RULES:
             raise no_rule(ufunc, "" if method == "__call__" else f".{method}")
         if options:
-            raise TypeError(f"np.{ufunc.__name__}: takes no {', '.join(options)} on a Tensor; leave it out")
+            got = ", ".join(options)
+            raise TypeError(f"np.{ufunc.__name__}: takes no {got} on a Tensor; leave it out")
         return NUMPY_RULES[ufunc](*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
@@ -204,7 +246,10 @@ class NumpyProtocols:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.requires_grad:  # type: ignore[attr-defined]
-            raise TypeError("Tensor: turning it into an ndarray would lose its gradient; use x.data, or x.detach()")
+            raise TypeError(
+                "Tensor: turning it into an ndarray would lose its gradient; "
+                "use x.data, or x.detach()"
+            )
         array: Array = self._array  # type: ignore[attr-defined]
         return np.array(array, dtype=dtype, copy=copy)
 
@@ -214,8 +259,8 @@ def no_rule(function: Any, method: str) -> TypeError:
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     name = f"{module}.{function.__name__}"
     return TypeError(
-        f"{name}{method}: no rule to differentiate it on a Tensor; write it with the functions of odyssey.ops, "
-        f"add a rule with @primitive({name}), or pass x.data if no gradient is needed"
+        f"{name}{method}: no rule to differentiate it on a Tensor; write it with the functions of "
+        f"odyssey.ops, add a rule with @primitive({name}), or pass x.data if no gradient is needed"
     )
 
 
@@ -239,16 +284,19 @@ class Differentiable:
         if type(self._entry) is not list:
             self._entry = LEAF if value else None
         elif not value:
-            raise RuntimeError(f"Tensor: a result of {self._entry[NAME]} keeps requires_grad=True; use x.detach()")
+            name = self._entry[NAME]
+            raise RuntimeError(
+                f"Tensor: a result of {name} keeps requires_grad=True; use x.detach()"
+            )
 
     def backward(self, grad: Any = None, retain_tape: bool = False) -> None:
         """Add the gradient of this tensor to the `grad` of every leaf that it depends on.
 
         `grad`, of this tensor's shape, is where the sweep starts; for a tensor of one element it
         may be left out and is 1. `retain_tape` keeps the tape for another `backward`; by default
-        each entry is freed as it is used. Threads may sweep different tapes at the same time, but not
-        one tape that they share. Raises RuntimeError if nothing requires a gradient, the
-        tape is used up or `grad` is missing, and ValueError if `grad` has another shape.
+        each entry is freed as it is used. Threads may sweep different tapes at the same time, but
+        not one tape that they share. Raises RuntimeError if nothing requires a gradient, the tape
+        is used up or `grad` is missing, and ValueError if `grad` has another shape.
         """
         g = seed(self, grad)
         if self._entry is LEAF:
@@ -264,12 +312,14 @@ class Differentiable:
 def seed(tensor: Any, grad: Any) -> Array:
     """The gradient to start a sweep with, checked: `grad` in the dtype of `tensor`, or 1."""
     if not tensor.requires_grad:
-        raise RuntimeError("backward: this tensor needs no gradient; create a leaf with requires_grad=True")
+        raise RuntimeError(
+            "backward: this tensor needs no gradient; create a leaf with requires_grad=True"
+        )
     if grad is None:
         if tensor.size != 1:
             raise RuntimeError(
-                f"backward: expected a tensor of one element, got shape {tensor.shape}; reduce it, for example with "
-                f".sum(), or pass grad, an array of that shape"
+                f"backward: expected a tensor of one element, got shape {tensor.shape}; reduce it, "
+                f"for example with .sum(), or pass grad, an array of that shape"
             )
         return np.ones(tensor.shape, tensor.dtype)
     g = as_array(grad)
@@ -278,7 +328,7 @@ def seed(tensor: Any, grad: Any) -> Array:
     return g.astype(tensor.dtype)
 
 
-class Tensor(Operators, Methods, ArrayLike, NumpyProtocols, Differentiable):
+class Tensor(Operators, Methods, ArrayLike, Value, NumpyProtocols, Differentiable):
     """An array that remembers how it was computed.
 
     Parameters
@@ -315,28 +365,3 @@ class Tensor(Operators, Methods, ArrayLike, NumpyProtocols, Differentiable):
         self._entry = None
         if requires_grad:
             self.requires_grad = True
-
-    @property
-    def data(self) -> Array:
-        """The numbers. Assign a whole new array; do not change one in place between forward and backward."""
-        return self._array
-
-    @data.setter
-    def data(self, value: Any) -> None:
-        # Arithmetic on arrays of no axes gives NumPy scalars: here they are results, which keep their dtype.
-        array = np.asarray(value) if isinstance(value, np.generic) else as_array(value)
-        if self._entry is not None:
-            refuse_integers(array)
-        self._array = array
-
-    def detach(self) -> Tensor:
-        """A leaf that shares this tensor's array and needs no gradient."""
-        return Tensor(self._array)
-
-    def __getstate__(self) -> object:
-        # Asked for by copy.deepcopy and pickle, which would follow the tape, entry by entry.
-        if type(self._entry) is list:
-            raise TypeError(
-                f"Tensor: a result of {self._entry[NAME]} cannot be copied without its tape; use x.detach()"
-            )
-        return object.__getstate__(self)
