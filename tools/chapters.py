@@ -22,6 +22,7 @@ SECTIONS = (
 )
 MIN_EXERCISES = 3
 MAX_CELL_LINES = 45
+MAX_CELL_COLUMNS = 100  # what the page shows without scrolling, on a screen 1280 pixels wide
 IMAGES = ("image/png", "image/svg+xml", "image/jpeg")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 EXEMPT_TAG = "nbval-ignore-output"
@@ -188,8 +189,13 @@ def exemption_problems(notebook: Notebook) -> list[str]:
 
 
 def length_problems(notebook: Notebook) -> list[str]:
-    return [
-        f"cell {number}: a source cell of {len(rest.splitlines()) + 1} lines; the limit is {MAX_CELL_LINES}"
-        for number, _, _, rest in source_cells(notebook)
-        if len(rest.splitlines()) + 1 > MAX_CELL_LINES
-    ]
+    """Source cells that no screen holds: too many lines, or too long ones."""
+    problems = []
+    for number, _, _, rest in source_cells(notebook):
+        lines = rest.splitlines()
+        widest = max(map(len, lines), default=0)
+        if len(lines) + 1 > MAX_CELL_LINES:
+            problems.append(f"cell {number}: a source cell of {len(lines) + 1} lines; the limit is {MAX_CELL_LINES}")
+        if widest > MAX_CELL_COLUMNS:
+            problems.append(f"cell {number}: a source cell of {widest} columns; the limit is {MAX_CELL_COLUMNS}")
+    return problems

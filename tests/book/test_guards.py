@@ -428,6 +428,11 @@ BREAKS: dict[str, tuple[str, Callable[[House], Any], list[str]]] = {
         set_tape(2, "source", "# odyssey/autograd/tape.py\n" + "\n".join(f"a{number} = 1" for number in range(45))),
         ["a source cell of 46 lines"],
     ),
+    "a source cell of 101 columns": (
+        "chapters",
+        set_tape(2, "source", "# odyssey/autograd/tape.py\na = " + "1" * 97),
+        ["a source cell of 101 columns"],
+    ),
     "a notebook outside the table of contents": (
         "chapters",
         lambda house: house.book("autograd/lost", chapter()),
