@@ -84,8 +84,7 @@ def _weights(shape: tuple[int, ...]) -> Array:
     # Sizes between 1 and 2, so that none is so small that an error hides behind it; signs at
     # random.
     rng = np.random.default_rng(0)
-    weights = rng.uniform(1.0, 2.0, shape) * rng.choice([-1.0, 1.0], shape)
-    return weights if weights.size > 1 else np.ones(shape)
+    return rng.uniform(1.0, 2.0, shape) * rng.choice([-1.0, 1.0], shape)
 
 
 def _record(f: Callable[..., Tensor], points: list[Any]) -> tuple[list[Tensor], Tensor]:
@@ -120,8 +119,11 @@ class _Loss:
             )
         if out.requires_grad:
             out.backward(self.weights)
+        # One number is weighted on the tape, where a rule may forget g, but not in the messages.
+        scale = self.weights.item() if out.size == 1 else 1.0
+        self.weights = self.weights / scale
         # Of each float input, by its number. What `f` does not use has no gradient: 0.
-        self.gradients = {k: x.grad if x.grad is not None else np.zeros(x.shape)
+        self.gradients = {k: x.grad / scale if x.grad is not None else np.zeros(x.shape)
                           for k, x in enumerate(leaves) if x.requires_grad}  # fmt: skip
         # About the largest slope that rounding alone can fake.
         self.noise = float(np.finfo(float).eps / 2 * np.sum(np.abs(self.weights * out.data)) / eps)

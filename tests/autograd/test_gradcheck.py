@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from odyssey import Tensor, gradcheck, no_grad, ops
+from odyssey.autograd import primitive
 from odyssey.autograd.gradcheck import DIRECTIONS, LARGE
 from odyssey.autograd.tape.primitive import record
 from odyssey.autograd.tape.tensor import PRIMITIVES
@@ -400,3 +401,18 @@ def test_errors_of_the_function_itself_come_through():
         gradcheck(ops.matmul, X, X)
     with pytest.raises(ZeroDivisionError):
         gradcheck(lambda x: x * (1 / 0), X)
+
+
+@pytest.mark.parametrize("power", [0, 2])
+def test_a_rule_with_one_result_that_forgets_g_is_caught(power: int) -> None:
+    """With g = 1 it would be invisible, so one number is weighted too, and its slopes are still its own."""
+    try:
+
+        @primitive()
+        def forgetful_sum(x):
+            return np.sum(x), lambda g: (g**power * np.ones_like(x),)
+
+        with pytest.raises(AssertionError, match=r"central differences give 1\b"):
+            gradcheck(forgetful_sum, [1.0, 2.0])
+    finally:
+        del PRIMITIVES["forgetful_sum"]

@@ -54,7 +54,7 @@ def negative(x: Array) -> Rule:
 def power(x: Any, y: Any) -> Rule:
     """x ** y, with broadcasting. d/dx = y * x**(y-1), d/dy = x**y * log(x).
 
-    d/dx is 0 where y = 0, and d/dy is 0 where x = 0 <= y: there the power is constant.
+    d/dx is 0 where y = 0, d/dy where x = 0 < y: there the power is constant. 0 at x = y = 0 too.
 
     Small integer powers are products: NumPy's float32 ``x ** 3`` is far slower than ``x * x * x``.
     """
