@@ -30,7 +30,7 @@ Rule: TypeAlias = tuple[Any, Any]
 # shape, dtype   of the result, hence of its gradient. The result itself is not kept.
 # gradient  what has arrived during a sweep; None before and after
 #
-# A list, because it is made once per operation: a class with slots takes twice as long.
+# A list, because it is made once per operation: a class with slots takes several times as long.
 Entry: TypeAlias = list[Any]
 INDEX, NAME, VJP, SAVED, PARENTS, SHAPE, DTYPE, GRADIENT = range(8)
 
@@ -56,7 +56,7 @@ class Mode(threading.local):
 mode = Mode()
 
 # How many blocks of no_grad() and detect_anomaly() are open, in all threads together. While there
-# is none, the hot path need not look at `mode`: reading a thread-local costs three times as much.
+# is none, the hot path need not look at `mode`: reading a thread-local costs several times as much.
 open_blocks = [0]
 _lock = threading.Lock()
 
