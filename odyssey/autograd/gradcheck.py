@@ -81,10 +81,13 @@ def _point(value: Any, k: int, eps: float) -> Any:
 
 
 def _weights(shape: tuple[int, ...]) -> Array:
-    # Sizes between 1 and 2, so that none is so small that an error hides behind it; signs at
-    # random.
+    # Sizes between 1 and 2, none so small that an error hides behind it, and signs at random.
     rng = np.random.default_rng(0)
-    return rng.uniform(1.0, 2.0, shape) * rng.choice([-1.0, 1.0], shape)
+    return rng.uniform(1.0, 2.0, shape) * _signs(rng, shape)
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.array(rng.choice([-1.0, 1.0], shape), np.float64)
 
 
 def _record(f: Callable[..., Tensor], points: list[Any]) -> tuple[list[Tensor], Tensor]:
@@ -185,7 +188,7 @@ def _check_directions(loss: _Loss, k: int, gradient: Array, rtol: float, atol: f
     """
     rng = np.random.default_rng(1)
     for i in range(DIRECTIONS):
-        direction = rng.choice([-1.0, 1.0], gradient.shape)
+        direction = _signs(rng, gradient.shape)
         tape, numeric, *_ = slopes = _slopes(loss, k, direction)
         tolerance = atol + rtol * max(abs(numeric), float(np.sqrt(np.sum(gradient**2))))
         if not abs(tape - numeric) <= tolerance < np.inf:

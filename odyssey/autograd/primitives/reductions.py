@@ -5,14 +5,16 @@ Each element of the result sends its gradient back to all of its sources.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..tape import primitive
 from ..tape.entry import Array, Rule
 
-Axis = int | tuple[int, ...] | None
+# int, tuple of int or None, and bool. NumPy's stubs split both by value, and reject the union.
+Axis: TypeAlias = Any
+Keep: TypeAlias = Any
 
 
 def normalize_axis(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -44,14 +46,14 @@ def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Array:
 
 
 @primitive(np.sum)
-def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
+def sum(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
     """Sum over `axis`. Every summand gets the gradient of its sum."""
     shape = x.shape
     return np.sum(x, axis=axis, keepdims=keepdims), lambda g: (spread(g, shape, axis),)
 
 
 @primitive(np.mean)
-def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
+def mean(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
     """Arithmetic mean over `axis`. d/dx = 1/n."""
     shape, n = x.shape, count(x.shape, axis)
     weight = 1 / (n or 1)  # not g / n: no float16 is as large as 70,000
@@ -59,7 +61,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
 
 
 @primitive(np.var)
-def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Rule:
+def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: Keep = False) -> Rule:
     """Variance over `axis`, divided by n - ddof (NumPy's default ddof=0, PyTorch's is 1).
 
     d/dx = 2 (x - mean) / (n - ddof): the part that goes through the mean sums to zero.
@@ -74,14 +76,14 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> R
 
 
 @primitive(np.max, np.amax)
-def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
+def max(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
     """Largest element over `axis`. Elements that are equally large share the gradient equally."""
     out = np.max(x, axis=axis, keepdims=keepdims)
     return out, lambda g: (_to_winners(g, x, out, axis),)
 
 
 @primitive(np.min, np.amin)
-def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
+def min(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
     """Smallest element over `axis`. Elements that are equally small share the gradient equally."""
     out = np.min(x, axis=axis, keepdims=keepdims)
     return out, lambda g: (_to_winners(g, x, out, axis),)
@@ -95,7 +97,7 @@ def _to_winners(g: Any, x: Array, out: Any, axis: Axis) -> Array:
 
 
 @primitive(np.prod)
-def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
+def prod(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
     """Product over `axis`.
 
     d/dx_i is the product of all the others, right also where elements are 0.
@@ -118,7 +120,7 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
 
 
 @primitive()
-def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Rule:
+def logsumexp(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
     """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x).
 
     So no power overflows. d/dx = exp(x - m) / sum(exp(x - m)), the softmax. A row of -inf gives
