@@ -199,3 +199,22 @@ def length_problems(notebook: Notebook) -> list[str]:
         if widest > MAX_CELL_COLUMNS:
             problems.append(f"cell {number}: a source cell of {widest} columns; the limit is {MAX_CELL_COLUMNS}")
     return problems
+
+
+def exercise_cells(notebook: Notebook, label: str) -> tuple[str, list[str]]:
+    """The code of the stub of exercise `label`, and of each code cell of its solution."""
+    stub, solution, where = "", [], ""
+    for cell in notebook["cells"]:
+        text = cell_text(cell)
+        if cell["cell_type"] == "markdown":
+            if f":label: {label}\n" in text + "\n":
+                where = "stub"
+            elif f"{{solution-start}} {label}\n" in text:
+                where = "solution"
+            elif "{solution-end}" in text:
+                where = ""
+        elif where == "stub":
+            stub = text
+        elif where == "solution":
+            solution.append(text)
+    return stub, solution

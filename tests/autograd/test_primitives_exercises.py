@@ -13,7 +13,8 @@ import pytest
 from odyssey import Tensor, gradcheck
 from odyssey.autograd import PRIMITIVES, primitive
 from odyssey.exercises import primitives as checks
-from tools.source_cells import cell_text, load
+from tools.chapters import exercise_cells
+from tools.source_cells import load
 
 CHAPTER = Path(__file__).parents[2] / "book/autograd/primitives.ipynb"
 # The name that the reader's function has in the stub.
@@ -21,22 +22,7 @@ ANSWERS = {"scatter": "scatter_vjp", "var": "var_vjp", "norm": "norm_vjp", "logd
 
 
 def cells_of(exercise: str) -> tuple[str, list[str]]:
-    """The stub cell and the code cells of the solution."""
-    stub, solution, where = "", [], ""
-    for cell in load(CHAPTER)["cells"]:
-        text = cell_text(cell)
-        if cell["cell_type"] == "markdown":
-            if f":label: ex-primitives-{exercise}\n" in text + "\n":
-                where = "stub"
-            elif f"{{solution-start}} ex-primitives-{exercise}\n" in text:
-                where = "solution"
-            elif "{solution-end}" in text:
-                where = ""
-        elif where == "stub":
-            stub = text
-        elif where == "solution":
-            solution.append(text)
-    return stub, solution
+    return exercise_cells(load(CHAPTER), f"ex-primitives-{exercise}")
 
 
 def run(source: list[str]) -> tuple[dict[str, Any], str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from odyssey.exercises import tape as checks
+from tools.chapters import exercise_cells
 from tools.source_cells import cell_text, load
 
 CHAPTER = Path(__file__).parents[2] / "book/autograd/tape.ipynb"
@@ -18,22 +19,7 @@ EXERCISES = ("adjoints", "unbroadcast", "softplus", "dual", "checkpoint")
 
 
 def cells_of(exercise: str) -> tuple[str, list[str]]:
-    """The stub cell and the code cells of the solution."""
-    stub, solution, where = "", [], ""
-    for cell in load(CHAPTER)["cells"]:
-        text = cell_text(cell)
-        if cell["cell_type"] == "markdown":
-            if f":label: ex-tape-{exercise}\n" in text:
-                where = "stub"
-            elif f"{{solution-start}} ex-tape-{exercise}\n" in text:
-                where = "solution"
-            elif "{solution-end}" in text:
-                where = ""
-        elif where == "stub":
-            stub = text
-        elif where == "solution":
-            solution.append(text)
-    return stub, solution
+    return exercise_cells(load(CHAPTER), f"ex-tape-{exercise}")
 
 
 def printed_by(source: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Sessions on the book's Markdown pages are run, like every cell of a chapter."""
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,24 @@ def test_session(page: Path) -> None:
     failed, tried = doctest.testfile(str(page), module_relative=False)
     assert tried > 0
     assert failed == 0
+
+
+def pictures_without_words(text: str) -> list[str]:
+    """The pictures of a Markdown page that have no alt text."""
+    silent = re.findall(r"!\[\s*\]\(([^)]*)\)", text)
+    directive = r"^`{3,}\{(?:figure|image)\}\s*(\S+)\n((?::[^\n]*\n)*)"
+    for target, options in re.findall(directive, text, flags=re.MULTILINE):
+        if not re.search(r"^:alt:\s*\S", options, flags=re.MULTILINE):
+            silent.append(target)
+    return silent
+
+
+def test_every_picture_of_a_page_has_alt_text() -> None:
+    texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+    assert "{figure}" in texts["index.md"]
+    assert {name: pictures_without_words(text) for name, text in texts.items()} == {name: [] for name in texts}
+
+
+def test_a_picture_without_alt_text_is_found() -> None:
+    page = "```{figure} a.png\n:name: fig-a\n```\n\n![](b.png)\n\n```{image} c.png\n:alt: words\n```\n"
+    assert pictures_without_words(page) == ["b.png", "a.png"]
