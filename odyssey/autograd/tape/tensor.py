@@ -258,9 +258,10 @@ def no_rule(function: Any, method: str) -> TypeError:
     """The error for a NumPy function that cannot be differentiated here."""
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     name = f"{module}.{function.__name__}"
+    rule = "" if method else f"add a rule with @primitive({name}), "
     return TypeError(
         f"{name}{method}: no rule to differentiate it on a Tensor; write it with the functions of "
-        f"odyssey.ops, add a rule with @primitive({name}), or pass x.data if no gradient is needed"
+        f"odyssey.ops, {rule}or pass x.data if no gradient is needed"
     )
 
 
