@@ -31,6 +31,7 @@ def gradcheck(
     ----------
     f : callable
         Takes as many Tensors as there are `inputs`, returns a Tensor of floats. Deterministic.
+        Other Tensors that it uses get their `grad`, as in any backward pass.
     *inputs : array_like or Tensor
         Where to check. Floats are copied to float64; integers and bools are passed on, unchecked.
     eps : float

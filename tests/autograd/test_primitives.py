@@ -724,3 +724,30 @@ def test_indices_may_be_tensors() -> None:
     out = x[Tensor([2, 2, 0])].sum() + x[Tensor([True, False, False])].sum() + np.take(x, Tensor([1])).sum()
     out.backward()
     assert x.grad.tolist() == [2, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.int16, bool])
+def test_the_dtype_of_a_condition_decides_nothing(dtype) -> None:
+    half = Tensor(np.ones(2, np.float16), requires_grad=True)
+    out = np.where(np.array([1, 0], dtype), half, 0.0)
+    assert out.dtype == np.float16 and out.data.tolist() == [1, 0]
+    out.sum().backward()
+    assert half.grad.tolist() == [1, 0]
+    assert np.where(Tensor(np.array([1.0, 0.0])), half, 0.0).dtype == np.float16
+
+
+def test_a_list_used_as_index_may_change_afterwards() -> None:
+    chosen = [0, 1]
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y, z = x[chosen].sum(), x.reshape(1, 2)[0, chosen].sum()
+    chosen[1] = 0
+    (y + z).backward()
+    assert x.grad.tolist() == [2, 2]
+    assert x[[]].shape == (0,) and np.take(x, [], axis=0).shape == (0,)
+
+
+def test_beside_a_nan_maximum_and_minimum_let_the_gradient_through() -> None:
+    for f in (np.maximum, np.minimum):
+        x = Tensor(np.array([np.nan, 2.0]), requires_grad=True)
+        f(x, np.array([1.0, np.nan])).backward(np.ones(2))
+        assert x.grad.tolist() == [1, 1]  # as in PyTorch

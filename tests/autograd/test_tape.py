@@ -50,7 +50,7 @@ def leaf(*values: float) -> Tensor:
         ([], np.float32),
         (1, np.int64),
         ([1, 2], np.int64),
-        (np.int32(1), np.int64),
+        (np.int32(1), np.int32),
         (True, np.bool_),
         ([True, False], np.bool_),
         (np.array(1.5), np.float64),
@@ -128,7 +128,7 @@ def test_data_is_assigned_as_a_whole() -> None:
     y.backward()
     assert x.grad == 3 and x.grad.dtype == np.float64
     x.data = [1.0, 2.0]
-    assert x.dtype == np.float32 and x.shape == (2,)
+    assert x.dtype == np.float64 and x.shape == (2,)
     with pytest.raises(TypeError, match="needs float data, got int64"):
         x.data = np.array([1, 2])
     with pytest.raises(TypeError, match="expected float"):
@@ -1004,3 +1004,81 @@ def test_public_names() -> None:
     for name in odyssey.autograd.__all__:
         assert hasattr(odyssey.autograd, name)
     assert odyssey.ops is odyssey.autograd.primitives
+
+
+def test_a_leaf_with_a_grad_of_another_shape_leaves_the_tape_as_it_was() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()
+    x.grad = np.zeros(5, np.float32)
+    with pytest.raises(ValueError, match=r"a leaf of shape \(2,\) has a grad of shape \(5,\); clear it"):
+        y.backward()
+    x.grad = None
+    y.backward()
+    assert x.grad.tolist() == [2, 4]
+
+
+def test_a_rule_must_return_a_result_and_a_vjp() -> None:
+    def one(x):
+        return x * 2
+
+    def none(x):
+        return x * 2, None
+
+    def two(x, y):
+        return np.stack([x, y])
+
+    try:
+        for rule in (one, none, two):
+            operation = primitive()(rule)
+            inputs = [Tensor([1.0, 2.0], requires_grad=True)] * (2 if rule is two else 1)
+            with pytest.raises(TypeError, match=rf"{rule.__name__}: a rule returns \(out, vjp\)"):
+                operation(*inputs)
+            with pytest.raises(TypeError, match=rf"{rule.__name__}: a rule returns \(out, vjp\)"), no_grad():
+                operation(*inputs)
+    finally:
+        for name in ("one", "none", "two"):
+            PRIMITIVES.pop(name, None)
+
+
+def saved_in_a_default(x):
+    return x * x, (lambda g, x=x: (2 * g * x,))
+
+
+def saved_in_a_nested_function(x):
+    def helper(g):
+        return 2 * g * x
+
+    return x * x, lambda g: (helper(g),)
+
+
+def saved_in_a_dict(x):
+    kept = {"x": x}
+    return x * x, lambda g: (2 * g * kept["x"],)
+
+
+@pytest.mark.parametrize("rule", [saved_in_a_default, saved_in_a_nested_function, saved_in_a_dict])
+def test_a_changed_array_is_found_wherever_the_vjp_keeps_it(rule) -> None:
+    try:
+        operation = primitive()(rule)
+        with detect_anomaly():
+            x = Tensor([1.0, 2.0], requires_grad=True)
+            y = operation(x).sum()
+            x.data[0] = 9
+            with pytest.raises(RuntimeError, match=rf"{rule.__name__}: an array of shape \(2,\)"):
+                y.backward()
+    finally:
+        PRIMITIVES.pop(rule.__name__, None)
+
+
+def test_no_grad_decorates_without_parentheses() -> None:
+    @no_grad
+    def double(x):
+        return x * 2
+
+    x = Tensor([1.0], requires_grad=True)
+    assert not double(x).requires_grad and (x * 2).requires_grad
+
+
+def test_comparison_with_a_numpy_scalar_is_that_with_a_python_number() -> None:
+    x = Tensor([0.1])
+    assert (x == 0.1).all() and (x == np.float64(0.1)).all() and not (x != np.float64(0.1)).any()

@@ -173,13 +173,13 @@ def minimum(x: Any, y: Any) -> Rule:
 
 
 def _share(larger: Any, smaller: Any) -> Any:
-    # 1 where `larger` wins, 1/2 at a tie, 0 where it loses
+    # 1 where `larger` wins, 1/2 at a tie, 0 where it loses; 1 for both beside a NaN, as in PyTorch
     dtype = np.result_type(larger, smaller)
-    wins = np.greater(larger, smaller).astype(dtype)
-    return np.where(np.equal(larger, smaller), dtype.type(0.5), wins)
+    loses = np.less(larger, smaller).astype(dtype)
+    return np.where(np.equal(larger, smaller), dtype.type(0.5), 1 - loses)
 
 
-@primitive(np.where)
+@primitive(np.where, conditions=1)
 def where(condition: Any, x: Any, y: Any) -> Rule:
     """x where `condition` holds, else y; the three broadcast.
 
@@ -188,7 +188,7 @@ def where(condition: Any, x: Any, y: Any) -> Rule:
     out = np.where(condition, x, y)
     zero = np.zeros((), out.dtype)
     return out, (
-        lambda g: np.zeros_like(condition),
+        None,
         lambda g: np.where(condition, g, zero),
         lambda g: np.where(condition, zero, g),
     )

@@ -17,7 +17,12 @@ from ..tape.entry import Array, Rule
 def getitem(x: Array, /, index: Any) -> Rule:
     """x[index], with basic, integer-array and bool indexing. The vjp is a scatter-add."""
     shape = x.shape
-    parts = index if isinstance(index, tuple) else (index,)
+    # A list may change before the sweep; an array of ours does not.
+    parts = tuple(
+        np.array(part, np.intp if part == [] else None) if isinstance(part, list) else part
+        for part in (index if isinstance(index, tuple) else (index,))
+    )
+    index = parts if isinstance(index, tuple) else parts[0]
     basic = all(
         part is None or part is Ellipsis or isinstance(part, int | np.integer | slice)
         for part in parts
@@ -48,7 +53,7 @@ def scatter_add(out: Array, index: Any, g: Array) -> None:
 def take(x: Array, /, indices: Any, axis: int | None = None) -> Rule:
     """The elements at `indices` along `axis`, of the flattened array if None. As x[index]."""
     shape = x.shape
-    chosen = np.asarray(indices)
+    chosen = np.array(indices) if np.size(indices) else np.zeros(np.shape(indices), np.intp)
     if chosen.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, got {chosen.dtype}")
 

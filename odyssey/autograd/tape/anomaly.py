@@ -89,15 +89,25 @@ def _watched(name: str, function: Any, saved: Any) -> Any:
     return watched
 
 
-def _saved_arrays(function: Any, saved: Any) -> Iterator[np.ndarray[Any, Any]]:
-    # A closure carries the arrays that it needs in its cells, a partial in its arguments: no rule
-    # has to list them.
-    values = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    values += [*getattr(function, "args", ()), saved]
-    for value in values:
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, np.ndarray):
-                yield item
+def _saved_arrays(*holders: Any) -> Iterator[np.ndarray[Any, Any]]:
+    # A function carries the arrays that it needs in its cells and defaults, a partial in its
+    # arguments: no rule has to list them.
+    waiting, seen = list(holders), set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+        elif callable(value):
+            waiting.extend(cell.cell_contents for cell in getattr(value, "__closure__", None) or ())
+            waiting.extend(getattr(value, "__defaults__", None) or ())
+            waiting.extend(getattr(value, "args", ()))
 
 
 def _fingerprint(array: np.ndarray[Any, Any]) -> int:

@@ -83,6 +83,10 @@ class no_grad(ContextDecorator):
     False
     """
 
+    def __new__(cls, function: Any = None) -> Any:
+        # `@no_grad` without parentheses decorates as well.
+        return super().__new__(cls) if function is None else cls()(function)
+
     def __enter__(self) -> no_grad:
         # One decorated function may run in several threads, so the way back is kept per thread.
         mode.__dict__.setdefault("outer", []).append(mode.recording)

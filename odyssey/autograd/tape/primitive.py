@@ -19,7 +19,7 @@ _new = object.__new__
 
 
 def primitive(
-    *numpy_functions: Any, vjp: Any = None, sequence: bool = False
+    *numpy_functions: Any, vjp: Any = None, sequence: bool = False, conditions: int = 0
 ) -> Callable[[Operation], Operation]:
     """Decorate a rule, so that it works on Tensors and is recorded on the tape.
 
@@ -36,18 +36,20 @@ def primitive(
     *numpy_functions : callable
         NumPy functions that shall call this operation when they meet a Tensor.
     vjp : callable or tuple of callables, optional
-        Given here, once and for all, it is called as ``vjp(g, saved)`` and the rule returns
-        ``(out, saved)``. That is faster than a closure for each result.
+        Given here, it is called as ``vjp(g, saved)`` and the rule returns ``(out, saved)``: faster.
     sequence : bool
         Whether the first argument is a list of inputs, as in ``concatenate([x, y])``.
+    conditions : int
+        How many of the first inputs are truth values: the rule gets bools, no gradient flows.
     """
 
     def register(rule: Operation) -> Operation:
         parameters = list(inspect.signature(rule).parameters.values())
         n = count_inputs(parameters)
-        if isinstance(vjp, tuple) and (len(vjp) != n or not all(map(callable, vjp))):
+        fixed = vjp if isinstance(vjp, tuple) else (vjp,) * n
+        if vjp is not None and (len(fixed) != n or not all(map(callable, fixed))):
             raise TypeError(f"{rule.__name__}: vjp must have one function for each of {n} inputs")
-        general = _general(rule, vjp, sequence, n)
+        general = _general(rule, vjp, sequence, conditions, n)
         simple = len(parameters) == n and not sequence
         make_fast = {1: _unary, 2: _binary}.get(n) if simple else None
         operation = functools.wraps(rule)(make_fast(rule, vjp, general) if make_fast else general)
@@ -56,7 +58,7 @@ def primitive(
         return operation
 
     modules = [getattr(f, "__module__", None) or "numpy" for f in numpy_functions]
-    if not all(module.startswith("numpy") for module in modules):
+    if not all(map(callable, numpy_functions)) or not all(m.startswith("numpy") for m in modules):
         remedy = "as in @primitive(np.exp), or none: @primitive()"
         raise TypeError(f"primitive: expected NumPy functions, {remedy}")
     return register
@@ -71,12 +73,27 @@ def count_inputs(parameters: list[inspect.Parameter]) -> int:
     return len(before_slash or required)
 
 
-def _general(rule: Operation, fixed_vjp: Any, sequence: bool, n: int) -> Operation:
+def is_vjp(vjp: Any) -> bool:
+    """Whether `vjp` is a function, or a tuple of functions (None where no gradient flows)."""
+    functions = vjp if type(vjp) is tuple else (vjp,)
+    return all(f is None or callable(f) for f in functions) and vjp is not None
+
+
+def truth(x: Any) -> np.ndarray[Any, Any]:
+    """A condition as plain bools: no gradient flows to it, and its dtype decides nothing."""
+    return np.asarray(x.data if isinstance(x, Tensor) else x, dtype=bool)
+
+
+def _general(
+    rule: Operation, fixed_vjp: Any, sequence: bool, conditions: int, n: int
+) -> Operation:
     @functools.wraps(rule)
     def operation(*args: Any, **options: Any) -> Tensor:
         inputs: Any = args[:n]
         if sequence and args:
             inputs = args[0] if isinstance(args[0], list | tuple) else list(args[0])
+        if conditions:
+            inputs = [*map(truth, inputs[:conditions]), *inputs[conditions:]]
         arrays: list[Any] = list(inputs)
         rest = [constant(rule, value) for value in args[1 if sequence else n :]]
         if options:
@@ -86,6 +103,8 @@ def _general(rule: Operation, fixed_vjp: Any, sequence: bool, n: int) -> Operati
             first = (arrays,) if sequence else arrays
             out, vjp = rule(*first, *rest, **options)
             if fixed_vjp is None:
+                if not is_vjp(vjp):
+                    raise TypeError(f"a rule returns (out, vjp), got {type(vjp).__name__} for vjp")
                 return record(rule.__name__, inputs, arrays, out, vjp)
             return record(rule.__name__, inputs, arrays, out, fixed_vjp, vjp)
         except RuntimeError:
@@ -172,6 +191,8 @@ def _unary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
             return general(x)  # type: ignore[no-any-return]
         try:
             out, saved = rule(x._array)
+            if fixed_vjp is None and not is_vjp(saved):
+                raise TypeError(f"a rule returns (out, vjp), got {type(saved).__name__} for vjp")
         except Exception as error:
             explain(error, rule, [x._array])
         tensor: Tensor = _new(Tensor)
@@ -214,6 +235,8 @@ def _binary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
             a = array(a, b.dtype)
         try:
             out, saved = rule(a, b)
+            if fixed_vjp is None and not is_vjp(saved):
+                raise TypeError(f"a rule returns (out, vjp), got {type(saved).__name__} for vjp")
         except Exception as error:
             explain(error, rule, [a, b])
         tensor: Tensor = _new(Tensor)

@@ -71,6 +71,7 @@ def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
     the whole sweep has succeeded.
     """
     order = collect(root)
+    check_leaves(order)
     keep = list(order) if retain_tape or mode.anomaly else []
     leaves: dict[int, Any] = {}
     try:
@@ -88,6 +89,14 @@ def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
         for entry in keep:
             entry[VJP:PARENTS] = None, None
             entry[PARENTS] = ()
+
+
+def check_leaves(order: list[Entry]) -> None:
+    """Raise ValueError if a leaf has a `grad` of another shape: before anything has changed."""
+    for entry in order:
+        for leaf in entry[PARENTS]:
+            if type(leaf) is not list and leaf is not None and leaf.grad is not None:
+                total(leaf, np.zeros((), leaf.dtype))
 
 
 def send_back(order: list[Entry], leaves: dict[int, Any], keep: bool, anomaly: bool) -> None:

@@ -35,7 +35,7 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     if not isinstance(first, np.ndarray | Tensor) and not made_by_numpy:
         if array.dtype.kind == "f" or array.size == 0:
             array = array.astype(np.float32)
-        elif array.dtype.kind == "i":
+        elif array.dtype.kind == "i" and not isinstance(data, np.generic):
             array = array.astype(np.int64)
     if dtype is not None:
         array = array.astype(dtype, copy=False)
@@ -80,13 +80,17 @@ def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
     """NumPy's `function` of Tensors, with plain results: truth values and positions."""
 
     def plain(*args: Any, **options: Any) -> Any:
-        options = {key: a.data if isinstance(a, Tensor) else a for key, a in options.items()}
-        return function(*(a.data if isinstance(a, Tensor) else a for a in args), **options)
+        return function(*map(_value, args), **{key: _value(a) for key, a in options.items()})
 
     plain.__name__ = function.__name__
     plain.__doc__ = f"`numpy.{function.__name__}` of the data, a plain array or number."
     NUMPY_RULES[function] = plain
     return plain
+
+
+def _value(x: Any) -> Any:
+    # A NumPy scalar counts as a Python number here too: x == np.float64(0.1) as x == 0.1.
+    return x.data if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x
 
 
 for _function in (np.isnan, np.isinf, np.isfinite, np.signbit, np.shape, np.ndim, np.size):
@@ -198,7 +202,9 @@ class Value:
     @data.setter
     def data(self, value: Any) -> None:
         # Arithmetic on 0-d arrays gives NumPy scalars: here they are results, and keep their dtype.
+        from_numpy = isinstance(value, np.generic | np.ndarray | Tensor)
         array = np.asarray(value) if isinstance(value, np.generic) else as_array(value)
+        array = array if from_numpy else array.astype(self._array.dtype)
         if self._entry is not None:
             refuse_integers(array)
         self._array = array  # type: ignore[misc]
