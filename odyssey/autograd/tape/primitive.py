@@ -12,6 +12,7 @@ from numpy import array, ndarray
 
 from .anomaly import check_finite, watch
 from .entry import LEAF, mode, next_index, open_blocks
+from .sweep import proven
 from .tensor import NUMPY_RULES, PRIMITIVES, Tensor, as_array
 
 Operation = Callable[..., Any]
@@ -28,8 +29,7 @@ def primitive(
     Or `vjp` is a tuple with one such function for each input: then only the needed ones run. They
     return new arrays, ``g`` or views of it, and need not undo broadcasting: the sweep does.
 
-    Inputs are the parameters before ``/``, or else all those without a default, and ``*args``; the
-    others are options, which are passed on untouched.
+    Inputs: the parameters before ``/``, else those without a default, and ``*args``. Rest: options.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ def primitive(
         make_fast = {1: _unary, 2: _binary}.get(n) if simple else None
         operation = functools.wraps(rule)(make_fast(rule, vjp, general) if make_fast else general)
         PRIMITIVES[rule.__name__] = operation
+        proven.discard(rule.__name__)
         NUMPY_RULES.update(dict.fromkeys(numpy_functions, operation))
         return operation
 

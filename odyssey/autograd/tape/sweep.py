@@ -12,6 +12,10 @@ from numpy import ndarray
 from .anomaly import check_finite
 from .entry import DTYPE, GRADIENT, INDEX, NAME, PARENTS, SAVED, SHAPE, VJP, Array, Entry, mode
 
+# Names of primitives whose vjps have stood the checks of a whole sweep. While a tape holds others,
+# nothing on it is let go before the sweep has succeeded: after an error it is as it was.
+proven: set[str] = set()
+
 # Threads that sweep different tapes may meet at the same leaves: one at a time adds its gradients.
 _at_leaves = threading.Lock()
 
@@ -67,12 +71,13 @@ def collect(root: Entry) -> list[Entry]:
 def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
     """Send the gradient `g` of `root` back to every leaf and add it to ``leaf.grad``.
 
-    Each entry is emptied as soon as it is used, unless `retain_tape`. The leaves change only after
-    the whole sweep has succeeded.
+    Each entry is emptied as soon as it is used, unless `retain_tape` or a vjp is still to be
+    `proven`. The leaves change only after the whole sweep has succeeded.
     """
     order = collect(root)
     check_leaves(order)
-    keep = list(order) if retain_tape or mode.anomaly else []
+    names = {entry[NAME] for entry in order}
+    keep = list(order) if retain_tape or mode.anomaly or not names <= proven else []
     leaves: dict[int, Any] = {}
     try:
         root[GRADIENT] = g
@@ -85,6 +90,7 @@ def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
         for entry in order:
             entry[GRADIENT] = None
         raise
+    proven.update(names)
     if not retain_tape:
         for entry in keep:
             entry[VJP:PARENTS] = None, None
