@@ -74,10 +74,11 @@ def count_inputs(parameters: list[inspect.Parameter]) -> int:
     return len(before_slash or required)
 
 
-def is_vjp(vjp: Any) -> bool:
-    """Whether `vjp` is a function, or a tuple of functions (None where no gradient flows)."""
-    functions = vjp if type(vjp) is tuple else (vjp,)
-    return all(f is None or callable(f) for f in functions) and vjp is not None
+def check_vjp(vjp: Any) -> None:
+    """Raise TypeError unless `vjp` is a function or a tuple of functions (or None, no gradient)."""
+    if callable(vjp) or (type(vjp) is tuple and all(f is None or callable(f) for f in vjp)):
+        return
+    raise TypeError(f"a rule returns (out, vjp), got {type(vjp).__name__} for vjp")
 
 
 def truth(x: Any) -> np.ndarray[Any, Any]:
@@ -104,8 +105,7 @@ def _general(
             first = (arrays,) if sequence else arrays
             out, vjp = rule(*first, *rest, **options)
             if fixed_vjp is None:
-                if not is_vjp(vjp):
-                    raise TypeError(f"a rule returns (out, vjp), got {type(vjp).__name__} for vjp")
+                check_vjp(vjp)
                 return record(rule.__name__, inputs, arrays, out, vjp)
             return record(rule.__name__, inputs, arrays, out, fixed_vjp, vjp)
         except RuntimeError:
@@ -192,8 +192,8 @@ def _unary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
             return general(x)  # type: ignore[no-any-return]
         try:
             out, saved = rule(x._array)
-            if fixed_vjp is None and not is_vjp(saved):
-                raise TypeError(f"a rule returns (out, vjp), got {type(saved).__name__} for vjp")
+            if fixed_vjp is None:
+                check_vjp(saved)
         except Exception as error:
             explain(error, rule, [x._array])
         tensor: Tensor = _new(Tensor)
@@ -236,8 +236,8 @@ def _binary(rule: Operation, fixed_vjp: Any, general: Operation) -> Operation:
             a = array(a, b.dtype)
         try:
             out, saved = rule(a, b)
-            if fixed_vjp is None and not is_vjp(saved):
-                raise TypeError(f"a rule returns (out, vjp), got {type(saved).__name__} for vjp")
+            if fixed_vjp is None:
+                check_vjp(saved)
         except Exception as error:
             explain(error, rule, [a, b])
         tensor: Tensor = _new(Tensor)

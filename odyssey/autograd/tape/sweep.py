@@ -97,12 +97,19 @@ def sweep(root: Entry, g: Array, retain_tape: bool) -> None:
             entry[PARENTS] = ()
 
 
+def check_grad(leaf: Any) -> None:
+    """Raise ValueError if nothing can be added to ``leaf.grad``, because it has another shape."""
+    if leaf.grad is not None and np.shape(leaf.grad) != leaf.shape:
+        got = f"a leaf of shape {leaf.shape} has a grad of shape {np.shape(leaf.grad)}"
+        raise ValueError(f"backward: {got}; clear it")
+
+
 def check_leaves(order: list[Entry]) -> None:
-    """Raise ValueError if a leaf has a `grad` of another shape: before anything has changed."""
+    """`check_grad` of every leaf, before anything has changed."""
     for entry in order:
-        for leaf in entry[PARENTS]:
-            if type(leaf) is not list and leaf is not None and leaf.grad is not None:
-                total(leaf, np.zeros((), leaf.dtype))
+        for parent in entry[PARENTS]:
+            if type(parent) is not list and parent is not None:
+                check_grad(parent)
 
 
 def send_back(order: list[Entry], leaves: dict[int, Any], keep: bool, anomaly: bool) -> None:
@@ -149,9 +156,7 @@ def total(leaf: Any, grad: Array) -> Array:
     """What ``leaf.grad`` becomes: gradients accumulate over several backward calls."""
     if leaf.grad is None:
         return grad
-    if np.shape(leaf.grad) != leaf.shape:
-        got = f"a leaf of shape {leaf.shape} has a grad of shape {np.shape(leaf.grad)}"
-        raise ValueError(f"backward: {got}; clear it")
+    check_grad(leaf)
     return np.asarray(leaf.grad + grad, leaf.dtype)
 
 
