@@ -1,9 +1,10 @@
 """Who may import whom: the order of the book is the order of the imports.
 
 `odyssey.autograd` imports nothing of ours outside itself, `odyssey.optim` and `odyssey.nn` only autograd, and
-`odyssey.train` may import all of these. Inside a part a module imports only modules of earlier chapters. A chapter's
-module is a file (`tape.py`) or a folder of files (`tape/`); any other file is a helper and counts as late as the
-latest module that it imports. Imports under `if TYPE_CHECKING:` do nothing at run time and are free.
+`odyssey.train` may import all of these; `odyssey.data` and `odyssey.figures` stand alone. Inside a part a module
+imports only modules of earlier chapters. A chapter's module is a file (`tape.py`) or a folder of files (`tape/`); any
+other file is a helper and counts as late as the latest module that it imports. Imports under `if TYPE_CHECKING:` do
+nothing at run time and are free.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ ALLOWED = {
     "optim": {"autograd", "optim"},
     "nn": {"autograd", "nn"},
     "data": {"data"},
+    "figures": {"figures"},
     "train": {"autograd", "optim", "nn", "data", "train"},
     "exercises": {"autograd", "optim", "nn", "data", "train", "exercises"},
 }
