@@ -1,0 +1,124 @@
+"""One step of Adam against PyTorch and against the textbook formula in NumPy.
+
+    python benchmarks/optim.py [rounds]
+
+All run in one process, in turns, on one thread, so that they meet the same machine. Times are
+milliseconds for a step; a ratio below 1 says that we are faster. PyTorch is needed (the extra `bench`).
+"""
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"  # read when the libraries are loaded
+
+import sys  # noqa: E402
+import tracemalloc  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from statistics import median  # noqa: E402
+from time import perf_counter  # noqa: E402
+from typing import Any  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np  # noqa: E402
+
+from odyssey import Tensor  # noqa: E402
+from odyssey.optim import Adam  # noqa: E402
+
+MODELS: dict[str, tuple[list[tuple[int, ...]], int]] = {  # shapes, and steps in a round
+    "100 tensors of 100,000": ([(100_000,)] * 100, 1),
+    "100 tensors of 10,000": ([(10_000,)] * 100, 2),
+    "MLP 784-256-128-10": ([(784, 256), (256,), (256, 128), (128,), (128, 10), (10,)], 5),
+    "MLP 64-32-32-10": ([(64, 32), (32,), (32, 32), (32,), (32, 10), (10,)], 50),
+}
+ARRAYS = list[np.ndarray]
+
+
+def ours(weights: ARRAYS, grads: ARRAYS, **options: Any) -> Callable[[], Any]:
+    """A step of `odyssey.optim.Adam`."""
+    params = [Tensor(w.copy(), requires_grad=True) for w in weights]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = g
+    return Adam(params, **options).step
+
+
+def textbook(weights: ARRAYS, grads: ARRAYS) -> Callable[[], Any]:
+    """The formula as it is printed in the paper, one parameter after the other."""
+    w = [a.copy() for a in weights]
+    m, v = [np.zeros_like(a) for a in w], [np.zeros_like(a) for a in w]
+    t = 0
+
+    def step() -> None:
+        nonlocal t
+        t += 1
+        for i, g in enumerate(grads):
+            m[i] = 0.9 * m[i] + 0.1 * g
+            v[i] = 0.999 * v[i] + 0.001 * g**2
+            m_hat, v_hat = m[i] / (1 - 0.9**t), v[i] / (1 - 0.999**t)
+            w[i] = w[i] - 0.001 * m_hat / (np.sqrt(v_hat) + 1e-8)
+
+    return step
+
+
+def pytorch(torch: Any, weights: ARRAYS, grads: ARRAYS, **options: Any) -> Callable[[], Any]:
+    """A step of `torch.optim.Adam`."""
+    params = [torch.tensor(w, requires_grad=True) for w in weights]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = torch.tensor(g)
+    return torch.optim.Adam(params, **options).step
+
+
+def measure(works: dict[str, Callable[[], Any]], rounds: int, inner: int) -> dict[str, float]:
+    """Median milliseconds of a step of each, taken in turns."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for i in range(rounds + 2):
+        for name, work in works.items():
+            start = perf_counter()
+            for _ in range(inner):
+                work()
+            if i > 1:  # the first two warm up
+                times[name].append((perf_counter() - start) * 1e3 / inner)
+    return {name: median(found) for name, found in times.items()}
+
+
+def allocated(work: Callable[[], Any]) -> int:
+    """Bytes that a step allocates at its peak, once it has run."""
+    work()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - before
+
+
+def main(rounds: int = 15) -> None:
+    """Print the table."""
+    import torch
+
+    torch.set_num_threads(1)
+    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {rounds} rounds\n")
+    rng = np.random.default_rng(0)
+    for model, (shapes, inner) in MODELS.items():
+        weights = [rng.standard_normal(s).astype("f") for s in shapes]
+        grads = [rng.standard_normal(s).astype("f") for s in shapes]
+        works = {
+            "ours": ours(weights, grads),
+            "PyTorch, foreach": pytorch(torch, weights, grads, foreach=True),
+            "PyTorch, default": pytorch(torch, weights, grads),
+            "PyTorch, fused": pytorch(torch, weights, grads, fused=True),
+            "textbook formula": textbook(weights, grads),
+            "ours, float16 states": ours(weights, grads, state_dtype=np.float16),
+        }
+        times = measure(works, rounds, inner)
+        print(
+            f"{model}: {sum(w.size for w in weights):,} parameters; a step allocates {allocated(works['ours']):,} bytes"
+        )
+        for name, found in times.items():
+            print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
+        print()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,255 @@
+"""Adagrad, RMSProp and Adam against PyTorch; states in float16 against states in float32."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from odyssey import Tensor, optim
+from odyssey.data import DataLoader, load_digits
+from odyssey.optim import Adagrad, Adam, RMSProp
+from odyssey.optim.adam import Half, round_at_random
+from odyssey.optim.sgd import BLOCK
+from tests.reference.make_optim import problem
+
+REFERENCE = Path(__file__).parents[1] / "reference" / "optim.npz"
+KINDS = [Adagrad, RMSProp, Adam]
+
+
+def leaf(array, dtype=np.float64) -> Tensor:
+    return Tensor(np.array(array, dtype), requires_grad=True)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 2e-5)])
+def test_trajectories_are_those_of_pytorch(dtype, tolerance) -> None:
+    with np.load(REFERENCE) as stored:
+        cases = json.loads(str(stored["cases"]))
+        assert {kind for kind, _ in cases} == {"Adagrad", "RMSProp", "Adam"}
+        for number, (kind, options) in enumerate(cases):
+            starts, gradients = problem(number)
+            params = [leaf(start, dtype) for start in starts]
+            groups = [{"params": params[:1]}, {"params": params[1:], "lr": 2 * options["lr"]}]
+            optimizer = getattr(optim, kind)(groups, **options)
+            for step, expected in zip(gradients, stored[f"path{number}"], strict=True):
+                for p, g in zip(params, step, strict=True):
+                    p.grad = None if g is None else g.astype(dtype)
+                optimizer.step()
+                found = np.concatenate([p.data.ravel() for p in params])
+                np.testing.assert_allclose(
+                    found, expected, rtol=tolerance, atol=tolerance, err_msg=str((kind, options))
+                )
+
+
+OPTIONS = [
+    (Adagrad, {"lr": 0.1, "lr_decay": 0.01}),
+    (RMSProp, {"lr": 0.1, "centered": True, "momentum": 0.5}),
+    (Adam, {"lr": 0.1}),
+    (Adam, {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1}),
+    (Adam, {"lr": 0.1, "state_dtype": np.float16}),
+    (Adam, {"lr": 0.1, "state_dtype": np.float16, "amsgrad": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_a_state_resumes_bit_for_bit(kind, options) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(), (3, 2), (BLOCK + 3,)]
+    params = [leaf(rng.standard_normal(s), np.float32) for s in shapes]
+    optimizer = kind(params, **options)
+
+    def steps(optimizer, params, seed, count) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(count):
+            for p in params:
+                p.grad = np.asarray(rng.standard_normal(p.shape), np.float32)
+            optimizer.step()
+
+    steps(optimizer, params, 1, 3)
+    others = [Tensor(p.data.copy(), requires_grad=True) for p in params]
+    resumed = kind(others)
+    resumed.load_state_dict(optimizer.state_dict())
+    steps(optimizer, params, 2, 3)
+    steps(resumed, others, 2, 3)
+    for p, q in zip(params, others, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (Adagrad, {"lr": 0.5}),
+        (RMSProp, {"lr": 2e-3, "momentum": 0.9}),
+        (Adam, {"lr": 0.05}),
+        (Adam, {"lr": 0.05, "amsgrad": True}),
+    ],
+)
+def test_converges(kind, options) -> None:
+    curvatures, w = np.array([1.0, 100.0]), leaf([1.0, 1.0])
+    optimizer = kind([w], **options)
+    for _ in range(1500):
+        w.grad = curvatures * w.data
+        optimizer.step()
+    assert abs(w.data).max() < 5e-3
+    w = leaf([-1.2, 1.0])
+    optimizer = kind([w], **options)
+    for _ in range(4000):
+        optimizer.zero_grad()
+        ((1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2).backward()
+        optimizer.step()
+    assert ((1 - w.data[0]) ** 2 + 100 * (w.data[1] - w.data[0] ** 2) ** 2) < 1e-2
+
+
+def digits_loss(seed: int, kind=Adam, epochs: int = 3, **options) -> tuple[float, float]:
+    """Mean loss of the last epoch, and accuracy on the training set."""
+    rng, (X, y) = np.random.default_rng(seed), load_digits()["train"]
+    X = X.reshape(-1, 64)
+    params = [leaf(rng.normal(0, 0.2, s), np.float32) for s in [(64, 32), (32,), (32, 10), (10,)]]
+    W1, b1, W2, b2 = params
+    optimizer = kind(params, **options)
+    for _ in range(epochs):
+        losses = []
+        for A, b in DataLoader(X, y, batch_size=32, rng=rng):
+            optimizer.zero_grad()
+            z = np.tanh(A @ W1 + b1) @ W2 + b2
+            loss = np.mean(z.logsumexp(axis=1) - z[np.arange(len(b)), b])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return float(np.mean(losses)), float(np.mean((np.tanh(X @ W1 + b1) @ W2 + b2).argmax(axis=1) == y))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(Adagrad, {"lr": 0.05}), (RMSProp, {"lr": 0.01}), (Adam, {"lr": 0.01}), (Adam, {"lr": 0.01, "amsgrad": True})],
+)
+def test_learns_the_digits(kind, options) -> None:
+    assert digits_loss(0, kind, **options)[1] > 0.95
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_float16_states_train_like_float32_on_the_digits(seed) -> None:
+    full, packed = (digits_loss(seed, lr=0.005, state_dtype=dtype)[0] for dtype in (None, np.float16))
+    assert abs(packed / full - 1) < 0.05
+
+
+def badly_scaled(seed: int, together: bool, **options) -> float:
+    """Mean late loss of a noisy regression whose two kinds of inputs give gradients of about 1e-4 and 1e+2."""
+    rng = np.random.default_rng(seed)
+    scales = np.repeat([1e-2, 1e1], 10)
+    target = rng.standard_normal(20) / scales
+    w = leaf(np.zeros(20), np.float32)
+    parts = [w] if together else [leaf(np.zeros(10), np.float32), leaf(np.zeros(10), np.float32)]
+    optimizer = Adam([{"params": [p]} for p in parts], **options)
+    losses = []
+    for step in range(1500):
+        X = rng.standard_normal((16, 20)) * scales
+        x = np.concatenate([p.data for p in parts])
+        error = X @ (x - target)
+        gradient = (X.T @ error / 16).astype(np.float32)
+        for p, g in zip(parts, np.split(gradient, len(parts)), strict=True):
+            p.grad = g
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1
+        optimizer.step()
+        if step >= 1300:
+            losses.append(np.mean(error**2) / 2)
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_float16_states_train_like_float32_on_a_badly_scaled_problem(seed, together) -> None:
+    full, packed = (badly_scaled(seed, together, state_dtype=dtype) for dtype in (None, np.float16))
+    assert abs(packed / full - 1) < 0.05
+
+
+def test_plain_float16_moments_would_vanish() -> None:
+    assert np.float16((1 - 0.999) * 1e-4**2) == 0
+    state, out = Half(2, root=True), np.empty(2, np.float32)
+    state.write(0, 2, np.array([1e-11, 1e1], np.float32))  # of the same block: six powers of ten in the gradient
+    assert np.allclose(state.read(0, 2, out), [1e-11, 1e1], rtol=2e-3)
+
+
+def test_states_take_half_the_memory() -> None:
+    held = []
+    for dtype in (None, np.float16):
+        p = leaf(np.zeros(40 * BLOCK), np.float32)
+        p.grad = np.ones_like(p.data)
+        tracemalloc.start()
+        optimizer = Adam([p], state_dtype=dtype)
+        optimizer.step()
+        held.append(tracemalloc.get_traced_memory()[0])
+        optimizer.step()
+        tracemalloc.stop()
+    work = 4 * 4 * BLOCK  # four rows of one block to work in
+    assert (held[1] - work) / (held[0] - work) < 0.51
+
+
+def test_rounding_is_fair_and_exact_where_it_can_be() -> None:
+    rng = np.random.default_rng(0)
+    x = np.full(200_000, 1 + 0.3 * 2**-10, np.float32)
+    round_at_random(x, rng)
+    assert set(np.unique(x)) == {np.float32(1), np.float32(1 + 2**-10)}
+    assert abs((x.mean(dtype=np.float64) - 1) * 2**10 - 0.3) < 0.01
+    exact = rng.standard_normal(1000).astype(np.float16).astype(np.float32)
+    again = exact.copy()
+    round_at_random(again, rng)
+    assert np.array_equal(exact, again)
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_storing_again_what_was_read_changes_nothing(root) -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal(500) * 10.0 ** rng.uniform(-6, 6, 500)).astype(np.float32)
+    state, one, two = Half(500, root), np.empty(500, np.float32), np.empty(500, np.float32)
+    state.write(0, 500, values**2 if root else values, t=1)
+    state.read(0, 500, one)
+    state.write(0, 500, one, t=2)
+    assert np.array_equal(one, state.read(0, 500, two)) and np.isfinite(one).all()
+
+
+def test_a_nan_stays_alone_and_zeros_stay_zero() -> None:
+    state, out = Half(4, root=True), np.empty(4, np.float32)
+    assert not state.read(0, 4, out).any()
+    state.write(0, 4, np.zeros(4, np.float32))
+    assert not state.read(0, 4, out).any()
+    state.write(0, 4, np.array([1.0, np.nan, 4.0, np.inf], np.float32))
+    assert np.allclose(state.read(0, 4, out)[[0, 2]], [1, 4], rtol=2e-3) and not np.isfinite(out[[1, 3]]).any()
+
+
+BAD = {
+    "betas of one": (ValueError, {"betas": (0.9,)}),
+    "beta of 1": (ValueError, {"betas": (0.9, 1.0)}),
+    "negative beta": (ValueError, {"betas": (-0.1, 0.9)}),
+    "betas a number": (ValueError, {"betas": 0.9}),
+    "negative eps": (ValueError, {"eps": -1e-8}),
+    "nan decay": (ValueError, {"weight_decay": float("nan")}),
+    "amsgrad a number": (TypeError, {"amsgrad": 1}),
+    "int8 states": (ValueError, {"state_dtype": np.int8}),
+    "unknown dtype": (ValueError, {"state_dtype": "nonsense"}),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_options_are_named(name) -> None:
+    error, options = BAD[name]
+    with pytest.raises(error, match=r"^Adam: expected " + next(iter(options))):
+        Adam([leaf([1.0])], **options)
+
+
+def test_a_step_allocates_nothing_that_grows() -> None:
+    for options in ({}, {"amsgrad": True, "weight_decay": 0.1}):
+        peaks = []
+        for size in (BLOCK, 8 * BLOCK):
+            p = leaf(np.zeros(size), np.float32)
+            p.grad = np.ones_like(p.data)
+            optimizer = Adam([p, leaf(np.zeros(3), np.float32)], **options)
+            optimizer.step()
+            tracemalloc.start()
+            before = tracemalloc.get_traced_memory()[0]
+            optimizer.step()
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+            tracemalloc.stop()
+        assert max(peaks) < 20_000

@@ -1,0 +1,80 @@
+"""The exercises of the chapter *sgd*: solutions pass, stubs fail, and known mistakes are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from odyssey.exercises import sgd as exercises
+from tools.chapters import exercise_cells
+from tools.source_cells import load
+
+NOTEBOOK = Path(__file__).parents[2] / "book" / "optim" / "sgd.ipynb"
+LABELS = ("ex-sgd-rate", "ex-sgd-steps", "ex-sgd-nesterov")
+CHECKS = [name for name in dir(exercises) if name.startswith("check_")]
+
+
+def run(cells: list[str]) -> None:
+    names: dict = {"np": np, **{name: getattr(exercises, name) for name in CHECKS}}
+    for cell in cells:
+        exec(cell, names)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_solution_passes_and_stub_fails(label: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stub, solution = exercise_cells(load(NOTEBOOK), label)
+    assert stub and solution
+    run(solution)
+    assert capsys.readouterr().out.startswith("Correct")
+    run([stub])
+    assert capsys.readouterr().out.startswith("Not yet")
+
+
+def test_every_check_has_an_exercise() -> None:
+    assert len(CHECKS) == len(LABELS)
+
+
+def nesterov_at_w(gradient, w, rate, momentum, steps):
+    v = np.zeros_like(w)
+    for _ in range(steps):
+        v = momentum * v + gradient(w)
+        w = w - rate * v
+    return w
+
+
+def nesterov_without_the_last_look(gradient, w, rate, momentum, steps):
+    v = np.zeros_like(w)
+    for _ in range(steps):
+        v = momentum * v + gradient(w - rate * momentum * v)
+        w = w - rate * v
+    return w
+
+
+def nesterov_in_place(gradient, w, rate, momentum, steps):
+    w -= 1.0
+    return w
+
+
+WRONG = {
+    "no momentum": ("largest_rate", lambda c, m: 2 / max(c), "without momentum"),
+    "flattest": ("largest_rate", lambda c, m: 2 * (1 + m) / min(c), "steepest direction diverges first"),
+    "half": ("largest_rate", lambda c, m: (1 + m) / max(c), "half of the limit"),
+    "floor": ("steps", lambda k, f: int(np.floor(np.log(f) / np.log((k - 1) / (k + 1)))), "round up"),
+    "momentum": (
+        "steps",
+        lambda k, f: int(np.ceil(np.log(f) / np.log((np.sqrt(k) - 1) / (np.sqrt(k) + 1)))),
+        "enough with momentum",
+    ),
+    "small rate": ("steps", lambda k, f: int(np.ceil(np.log(f) / np.log(1 - 1 / k))), "best rate is larger"),
+    "plain momentum": ("nesterov", nesterov_at_w, "plain momentum"),
+    "returned w": ("nesterov", nesterov_without_the_last_look, "you returned w"),
+    "in place": ("nesterov", nesterov_in_place, "changed w itself"),
+    "raises": ("nesterov", lambda *a: 1 / 0, "ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_wrong_answers_get_their_hint(mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
+    check, answer, hint = WRONG[mistake]
+    assert getattr(exercises, f"check_{check}")(answer) is False
+    assert hint in capsys.readouterr().out
