@@ -54,7 +54,7 @@ def check_layout(owner: str, groups: list[dict[str, Any]], state_dict: Any) -> N
             f"into an optimizer of the same model"
         )
     for i, (old, new) in enumerate(zip(saved or (), groups, strict=True)):
-        if missing := sorted(set(new) - set(old) - {"name"}):
+        if missing := sorted(set(new) - set(old) - {"name", "initial_lr"}):
             raise ValueError(
                 f"{where}: group {i} lacks the option {missing[0]!r}; it was saved by another "
                 f"kind of optimizer"
@@ -109,6 +109,7 @@ class Buckets(Groups):
     def new_buckets(self, group: Any, positions: list[int]) -> list[Bucket]:
         """Buckets with fresh states for the parameters of `group` at `positions`."""
         params = {i: group["params"][i] for i in positions}
+        self.check_params(list(params.values()))  # p.data may have been replaced
         apart = self.layerwise or group.get("state_dtype") is not None
         found = list(fill_buckets(params, apart))
         for bucket in found:
