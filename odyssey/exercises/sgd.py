@@ -83,3 +83,43 @@ def check_nesterov(lookahead: Callable[..., Any]) -> str:
             raise NotYet("you returned w; asked for is the point of the next gradient, one momentum step further")
         raise NotYet(f"after {steps} steps you gave {got}, SGD(nesterov=True) gives {right(steps)}")
     return "both forms walk through the same points"
+
+
+@exercise
+def check_dampening(damped: Callable[..., Any]) -> str:
+    """`damped(p, gradients, rate, momentum, dampening)` against `SGD(dampening=...)`."""
+    rng = np.random.default_rng(0)
+    start, gradients = rng.standard_normal(3), list(rng.standard_normal((4, 3)))
+    given = start.copy(), [g.copy() for g in gradients]
+    for rate, momentum, dampening in ((0.1, 0.8, 0.5), (0.2, 0.5, 0.0), (0.1, 0.9, 0.9)):
+        got = np.asarray(damped(given[0], given[1], rate, momentum, dampening), float)
+        if not np.array_equal(given[0], start):
+            raise NotYet("your function changed p itself; make new arrays, p = p - ...")
+        if not np.array_equal(given[1], gradients):
+            raise NotYet("your function changed a gradient; after v = g, v *= momentum writes into g")
+        right, scaled_first, ignored, averaged = (
+            _walk(start, gradients, rate, momentum, *parts)
+            for parts in ((1.0, 1 - dampening), (1 - dampening,) * 2, (1.0, 1.0), (1.0, 1 - momentum))
+        )
+        if got.shape != start.shape:
+            raise NotYet(f"you gave an array of shape {got.shape}, the parameters have {start.shape}")
+        if np.allclose(got, right):
+            continue
+        case = f"for momentum {momentum} and dampening {dampening}"
+        if np.allclose(got, scaled_first):
+            raise NotYet(f"{case}: the first velocity is the whole first gradient, not a part of it")
+        if np.allclose(got, ignored):
+            raise NotYet(f"{case}: you left the dampening out; only 1 - dampening of a gradient is added")
+        if np.allclose(got, averaged):
+            raise NotYet(f"{case}: the part of the gradient is 1 - dampening, not 1 - momentum")
+        raise NotYet(f"{case} you gave {np.round(got, 3)}, SGD gives {np.round(right, 3)}")
+    return "the first velocity is the gradient, and later ones take a part of it"
+
+
+def _walk(p: Any, gradients: list[Any], rate: float, momentum: float, first: float, later: float) -> Any:
+    """Where momentum leads if the velocity takes these parts of the first gradient and of later ones."""
+    v = np.zeros_like(p)
+    for t, g in enumerate(gradients):
+        v = momentum * v + (later if t else first) * g
+        p = p - rate * v
+    return p

@@ -1,0 +1,113 @@
+"""LARS: a rate for each layer, in proportion to the size of its weights."""
+
+from __future__ import annotations
+
+from math import inf, isfinite, sqrt
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..autograd.tape.entry import Array
+from .sgd import BLOCK, Optimizer
+from .sgd.checks import Check, flag, nonnegative
+
+
+def sum_of_squares(x: Array) -> float:
+    """The sum of ``x * x`` for a flat `x`, over rows of 1024 numbers that are added in float64.
+
+    One float32 sum over ten million equal numbers could be off in the fifth digit.
+    """
+    full = x.size - x.size % 1024
+    rows, rest = x[:full].reshape(-1, 1024), x[full:]
+    return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
+
+
+@np.errstate(over="ignore")
+def norm(x: Array) -> float:
+    """The Euclidean norm of `x`, of any shape, as a Python float, right to 1e-6."""
+    flat = x.reshape(-1)
+    total = 0.0
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start : start + BLOCK]
+        squares = sum_of_squares(block) if x.dtype.itemsize > 2 else inf
+        if not isfinite(squares) or squares < 1e-30:  # squares leave the range of float32 early
+            squares = sum_of_squares(block.astype(np.float64))
+        total += squares
+    return sqrt(total)
+
+
+def trust_ratio(
+    p: Array, g: Array, trust_coefficient: float, weight_decay: float, eps: float
+) -> float:
+    """``trust_coefficient * ‖p‖ / (‖g‖ + weight_decay * ‖p‖ + eps)``, or 1 if a norm is zero.
+
+    You et al. 2017, equation 6. A parameter that starts at zero would never move otherwise.
+    """
+    p_norm, g_norm = norm(p), norm(g)
+    if p_norm == 0 or g_norm == 0:
+        return 1.0
+    return trust_coefficient * p_norm / (g_norm + weight_decay * p_norm + eps)
+
+
+def lars_step(
+    p: Array, g: Array, v: Array, step: Array, *,
+    rate: float, momentum: float, weight_decay: float, nesterov: bool,
+) -> None:  # fmt: skip
+    """``v = momentum * v + rate * (g + weight_decay * p)``, then ``p -= v``, in place.
+
+    The rate stands inside the velocity, as in the paper. With `nesterov`, p moves by the new part
+    of v plus ``momentum * v``. `step` has the shape of `p` and loses what it held.
+    """
+    np.multiply(p, weight_decay, out=step)
+    step += g
+    step *= rate
+    v *= momentum
+    v += step
+    if nesterov:
+        p -= step
+        np.multiply(v, momentum, out=step)
+        p -= step
+    else:
+        p -= v
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rates for momentum SGD (You et al. 2017, algorithm 1).
+
+    Each parameter moves by `lars_step` with the rate ``lr * trust_ratio(...)``. Options: `lr`;
+    `momentum`; `weight_decay`, inside the ratio and the velocity; `trust_coefficient`; `eps`;
+    `nesterov`. A group with ``exclude=True`` (biases, norms) has ratio 1 and no decay.
+    """
+
+    layerwise = True
+    options: ClassVar[dict[str, Check]] = {
+        "lr": nonnegative,
+        "momentum": nonnegative,
+        "weight_decay": nonnegative,
+        "trust_coefficient": nonnegative,
+        "eps": nonnegative,
+        "nesterov": flag,
+        "exclude": flag,
+    }
+
+    def __init__(
+        self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0,
+        trust_coefficient: float = 1e-3, eps: float = 0.0, nesterov: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay,
+                                  "trust_coefficient": trust_coefficient, "eps": eps,
+                                  "nesterov": nesterov, "exclude": False})  # fmt: skip
+
+    def state_names(self, group: Any) -> tuple[str, ...]:
+        return ("momentum_buffer",)
+
+    def update(
+        self, p: Array, g: Array, state: list[Array], work: list[Array], t: int, group: Any
+    ) -> None:
+        rate, decay = group["lr"], 0.0
+        if not group["exclude"]:
+            decay = group["weight_decay"]
+            rate *= trust_ratio(p, g, group["trust_coefficient"], decay, group["eps"])
+            rate = min(rate, 3e38)  # float32 cannot hold more, and 0 * inf is NaN
+        lars_step(p, g, state[0], work[0], rate=rate, momentum=group["momentum"],
+                  weight_decay=decay, nesterov=group["nesterov"])  # fmt: skip
