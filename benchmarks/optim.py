@@ -1,4 +1,4 @@
-"""One step of Adam against PyTorch and against the textbook formula in NumPy.
+"""One step of Adam, and clipping by the norm, against PyTorch and the textbook formulas in NumPy.
 
     python benchmarks/optim.py [rounds]
 
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np  # noqa: E402
 
 from odyssey import Tensor  # noqa: E402
-from odyssey.optim import Adam  # noqa: E402
+from odyssey.optim import Adam, clip_grad_norm  # noqa: E402
 
 MODELS: dict[str, tuple[list[tuple[int, ...]], int]] = {  # shapes, and steps in a round
     "100 tensors of 100,000": ([(100_000,)] * 100, 1),
@@ -67,6 +67,26 @@ def pytorch(torch: Any, weights: ARRAYS, grads: ARRAYS, **options: Any) -> Calla
     for p, g in zip(params, grads, strict=True):
         p.grad = torch.tensor(g)
     return torch.optim.Adam(params, **options).step
+
+
+def clipping(torch: Any, grads: ARRAYS, max_norm: float) -> dict[str, Callable[[], Any]]:
+    """`clip_grad_norm`, PyTorch's, and the textbook's."""
+    params = [torch.zeros(g.shape, requires_grad=True) for g in grads]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = torch.tensor(g)
+    mine, plain = [g.copy() for g in grads], [g.copy() for g in grads]
+
+    def textbook_clip() -> None:
+        norm = np.sqrt(sum(np.sum(g**2) for g in plain))
+        if norm > max_norm:
+            for i, g in enumerate(plain):
+                plain[i] = g * (max_norm / norm)
+
+    return {
+        "ours": lambda: clip_grad_norm(mine, max_norm),
+        "PyTorch": lambda: torch.nn.utils.clip_grad_norm_(params, max_norm),
+        "textbook formula": textbook_clip,
+    }
 
 
 def measure(works: dict[str, Callable[[], Any]], rounds: int, inner: int) -> dict[str, float]:
@@ -115,6 +135,13 @@ def main(rounds: int = 15) -> None:
         print(
             f"{model}: {sum(w.size for w in weights):,} parameters; a step allocates {allocated(works['ours']):,} bytes"
         )
+        for name, found in times.items():
+            print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
+        print()
+    grads = [rng.standard_normal(100_000).astype("f") for _ in range(100)]
+    for words, max_norm in (("only measured", 1e9), ("and cut", 1.0)):
+        times = measure(clipping(torch, grads, max_norm), rounds, 1)
+        print(f"norm of 10,000,000 numbers, {words}")
         for name, found in times.items():
             print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
         print()

@@ -15,7 +15,7 @@ from ..tape import primitive, unbroadcast
 from ..tape.entry import Array, Rule
 
 
-@primitive(np.matmul)
+@primitive(np.matmul, product=True)
 def matmul(x: Array, y: Array) -> Rule:
     """x @ y as in `numpy.matmul`: the last two axes multiply, the others broadcast.
 
@@ -40,7 +40,7 @@ def matmul(x: Array, y: Array) -> Rule:
     return out, (for_x, for_y)
 
 
-@primitive(np.dot)
+@primitive(np.dot, product=True)
 def dot(x: Array, y: Array) -> Rule:
     """`numpy.dot`: sums over the last axis of x and the last but one of y; a number multiplies."""
     out = np.dot(x, y)
@@ -66,7 +66,7 @@ def outer(x: Array, y: Array) -> Rule:
     )
 
 
-@primitive(np.einsum)
+@primitive(np.einsum, product=True)
 def einsum(subscripts: str, *operands: Array) -> Rule:
     """`numpy.einsum` of a subscript string, with or without ``->`` and ``...``.
 

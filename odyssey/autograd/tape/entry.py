@@ -51,12 +51,14 @@ class Mode(threading.local):
 
     recording = True  # False inside no_grad()
     anomaly = False  # True inside detect_anomaly()
+    half: Any = None  # inside autocast(), the function that rounds the inputs of products
 
 
 mode = Mode()
 
-# How many blocks of no_grad() and detect_anomaly() are open, in all threads together. While there
-# is none, the hot path need not look at `mode`: reading a thread-local costs several times as much.
+# How many blocks of no_grad(), detect_anomaly() and autocast() are open, in all threads together.
+# While there is none, the hot path need not look at `mode`: reading a thread-local costs several
+# times as much.
 open_blocks = [0]
 _lock = threading.Lock()
 

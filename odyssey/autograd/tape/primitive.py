@@ -12,6 +12,7 @@ from numpy import array, ndarray
 
 from .anomaly import check_finite, watch
 from .entry import LEAF, mode, next_index, open_blocks
+from .half import halved
 from .sweep import proven
 from .tensor import NUMPY_RULES, PRIMITIVES, Tensor, as_array
 
@@ -20,8 +21,9 @@ _new = object.__new__
 
 
 def primitive(
-    *numpy_functions: Any, vjp: Any = None, sequence: bool = False, conditions: int = 0
-) -> Callable[[Operation], Operation]:
+    *numpy_functions: Any, vjp: Any = None, sequence: bool = False, conditions: int = 0,
+    product: bool = False,
+) -> Callable[[Operation], Operation]:  # fmt: skip
     """Decorate a rule, so that it works on Tensors and is recorded on the tape.
 
     The rule takes plain arrays and returns ``(out, vjp)``: the result, and a function that maps its
@@ -37,8 +39,8 @@ def primitive(
         NumPy functions that shall call this operation when they meet a Tensor.
     vjp : callable or tuple of callables, optional
         Given here, it is called as ``vjp(g, saved)`` and the rule returns ``(out, saved)``: faster.
-    sequence : bool
-        Whether the first argument is a list of inputs, as in ``concatenate([x, y])``.
+    sequence, product : bool
+        Whether the first argument is a list; whether `autocast` rounds the inputs (not with `vjp`).
     conditions : int
         How many of the first inputs are truth values: the rule gets bools, no gradient flows.
     """
@@ -49,9 +51,8 @@ def primitive(
         fixed = vjp if isinstance(vjp, tuple) else (vjp,) * n
         if vjp is not None and (len(fixed) != n or not all(map(callable, fixed))):
             raise TypeError(f"{rule.__name__}: vjp must have one function for each of {n} inputs")
-        general = _general(rule, vjp, sequence, conditions, n)
-        simple = len(parameters) == n and not sequence
-        make_fast = {1: _unary, 2: _binary}.get(n) if simple else None
+        general = _general(halved(rule) if product else rule, vjp, sequence, conditions, n)
+        make_fast = {1: _unary, 2: _binary}.get(n if len(parameters) == n and not sequence else 0)
         operation = functools.wraps(rule)(make_fast(rule, vjp, general) if make_fast else general)
         PRIMITIVES[rule.__name__] = operation
         proven.discard(rule.__name__)
@@ -86,9 +87,7 @@ def truth(x: Any) -> np.ndarray[Any, Any]:
     return np.asarray(x.data if isinstance(x, Tensor) else x, dtype=bool)
 
 
-def _general(
-    rule: Operation, fixed_vjp: Any, sequence: bool, conditions: int, n: int
-) -> Operation:
+def _general(rule: Operation, fixed_vjp: Any, sequence: bool, conditions: int, n: int) -> Operation:
     @functools.wraps(rule)
     def operation(*args: Any, **options: Any) -> Tensor:
         inputs: Any = args[:n]

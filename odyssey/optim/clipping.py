@@ -1,0 +1,103 @@
+"""Gradient clipping: a bound on the length of all gradients together, or on each number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import hypot, inf, isfinite
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor
+from ..autograd.tape.entry import Array
+from .lars import norm
+from .sgd import BLOCK
+from .sgd.checks import number
+
+
+def total_norm(gradients: list[Array], norm_type: float = 2.0) -> float:
+    """The `norm_type`-norm of all numbers in `gradients` together; 0.0 if there are none.
+
+    The powers are summed block by block, and the sums of the blocks added in float64.
+    """
+    if norm_type == 2:
+        return hypot(*map(norm, gradients))
+    flats = [g.reshape(-1) for g in gradients if g.size]
+    if norm_type == inf:
+        # np.max gives NaN if there is one; Python's max() would pass over it
+        return float(np.max([np.max(np.abs(flat)) for flat in flats])) if flats else 0.0
+    top = total_norm(gradients, inf)
+    if not (0 < top < inf):
+        return top
+    starts = [(flat, start) for flat in flats for start in range(0, flat.size, BLOCK)]
+    blocks = (flat[start : start + BLOCK].astype(np.float64) / top for flat, start in starts)
+    powers = sum(float(np.sum(np.abs(block) ** norm_type)) for block in blocks)
+    with np.errstate(over="ignore"):
+        return float(top * np.float64(powers) ** (1 / norm_type))
+
+
+def gradients_of(owner: str, parameters: Any) -> list[Array]:
+    """The gradients to clip, each once: those of Tensors that have one, and arrays as they are."""
+    single = isinstance(parameters, Tensor | np.ndarray)
+    if not single and not isinstance(parameters, Iterable):
+        got = type(parameters).__name__
+        raise TypeError(f"{owner}: expected Tensors or arrays, got {got}; put them into a list")
+    found: dict[int, Array] = {}
+    for i, p in enumerate([parameters] if single else parameters):
+        g = p.grad if isinstance(p, Tensor) else p
+        if g is None:
+            continue
+        if not isinstance(g, np.ndarray) or g.dtype.kind not in "fV":
+            got = f"an array of {g.dtype}" if isinstance(g, np.ndarray) else type(g).__name__
+            raise TypeError(f"{owner}: expected a Tensor or an array of floats at {i}, got {got}")
+        if not g.flags.writeable:
+            raise ValueError(f"{owner}: the gradient at {i}, of shape {g.shape}, is read-only; "
+                             f"copy it first")  # fmt: skip
+        found[id(g)] = g
+    return list(found.values())
+
+
+def at_least(owner: str, name: str, value: Any, low: float) -> float:
+    """`value` as a Python float, from `low` up to and including infinity."""
+    if isinstance(value, float) and value == inf:
+        return inf
+    return number(owner, name, value, low, inf, "a number of at least 0" if low == 0 else "above 0")
+
+
+def clip_grad_norm(
+    parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> float:
+    """Scale all gradients by one factor, so that their common norm is at most `max_norm`.
+
+    The factor is ``min(1, max_norm / (norm + 1e-6))``; directions stay (Pascanu et al. 2013,
+    section 3.2, and PyTorch's 1e-6). `parameters`: Tensors, whose ``grad`` is changed, or arrays.
+    Returns the norm before clipping, 0.0 without gradients; ``max_norm=inf`` only measures it. If
+    the norm is infinite or NaN, the result holds zeros and NaN, or with `error_if_nonfinite`
+    nothing is changed and RuntimeError is raised.
+    """
+    owner = "clip_grad_norm"
+    limit = at_least(owner, "max_norm", max_norm, 0.0)
+    gradients = gradients_of(owner, parameters)
+    length = total_norm(gradients, at_least(owner, "norm_type", norm_type, 5e-324))
+    if error_if_nonfinite and not isfinite(length):
+        raise RuntimeError(f"{owner}: the norm of the gradients is {length}; nothing was changed. "
+                           f"Skip the step, or find the cause with detect_anomaly()")  # fmt: skip
+    if limit < inf:
+        factor = limit / (length + 1e-6)
+        with np.errstate(invalid="ignore"):  # infinity times 0
+            for g in gradients if not factor >= 1 else ():  # so that NaN counts as too long
+                wide = np.promote_types(g.dtype, np.float32)  # float16 would round the factor
+                np.multiply(g, factor, out=g, dtype=wide, casting="unsafe")
+    return length
+
+
+def clip_grad_value(parameters: Any, clip_value: float) -> None:
+    """Bring each number of each gradient into ``[-clip_value, clip_value]``, in place.
+
+    Directions change: a long gradient is turned towards the diagonals. NaN stays NaN.
+    """
+    owner = "clip_grad_value"
+    limit = at_least(owner, "clip_value", clip_value, 0.0)
+    for g in gradients_of(owner, parameters):
+        bound = min(limit, float(np.finfo(g.dtype).max)) if g.dtype.kind == "f" else limit
+        np.clip(g, -bound, bound, out=g)
