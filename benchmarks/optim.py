@@ -2,8 +2,9 @@
 
     python benchmarks/optim.py [rounds]
 
-All run in one process, in turns, on one thread, so that they meet the same machine. Times are
-milliseconds for a step; a ratio below 1 says that we are faster. PyTorch is needed (the extra `bench`).
+All run in one process, in turns, so that they meet the same machine: first all on one thread, then, for the large
+models, all as they come, with as many threads as each library takes. Times are milliseconds for a step; a ratio below 1
+says that we are faster. PyTorch is needed (the extra `bench`).
 """
 
 import os
@@ -25,6 +26,7 @@ import numpy as np  # noqa: E402
 
 from odyssey import Tensor  # noqa: E402
 from odyssey.optim import Adam, clip_grad_norm  # noqa: E402
+from odyssey.optim.sgd import processors  # noqa: E402
 
 MODELS: dict[str, tuple[list[tuple[int, ...]], int]] = {  # shapes, and steps in a round
     "100 tensors of 100,000": ([(100_000,)] * 100, 1),
@@ -113,31 +115,31 @@ def allocated(work: Callable[[], Any]) -> int:
     return peak - before
 
 
-def main(rounds: int = 15) -> None:
-    """Print the table."""
-    import torch
-
-    torch.set_num_threads(1)
-    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {rounds} rounds\n")
+def adam_table(torch: Any, model: str, rounds: int) -> None:
+    """Print a step of Adam for one of the MODELS."""
+    shapes, inner = MODELS[model]
     rng = np.random.default_rng(0)
-    for model, (shapes, inner) in MODELS.items():
-        weights = [rng.standard_normal(s).astype("f") for s in shapes]
-        grads = [rng.standard_normal(s).astype("f") for s in shapes]
-        works = {
-            "ours": ours(weights, grads),
-            "PyTorch, foreach": pytorch(torch, weights, grads, foreach=True),
-            "PyTorch, default": pytorch(torch, weights, grads),
-            "PyTorch, fused": pytorch(torch, weights, grads, fused=True),
-            "textbook formula": textbook(weights, grads),
-            "ours, float16 states": ours(weights, grads, state_dtype=np.float16),
-        }
-        times = measure(works, rounds, inner)
-        print(
-            f"{model}: {sum(w.size for w in weights):,} parameters; a step allocates {allocated(works['ours']):,} bytes"
-        )
-        for name, found in times.items():
-            print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
-        print()
+    weights = [rng.standard_normal(s).astype("f") for s in shapes]
+    grads = [rng.standard_normal(s).astype("f") for s in shapes]
+    works = {
+        "ours": ours(weights, grads),
+        "PyTorch, foreach": pytorch(torch, weights, grads, foreach=True),
+        "PyTorch, default": pytorch(torch, weights, grads),
+        "PyTorch, fused": pytorch(torch, weights, grads, fused=True),
+        "textbook formula": textbook(weights, grads),
+        "ours, float16 states": ours(weights, grads, state_dtype=np.float16),
+    }
+    times = measure(works, rounds, inner)
+    size = sum(w.size for w in weights)
+    print(f"{model}: {size:,} parameters; a step allocates {allocated(works['ours']):,} bytes")
+    for name, found in times.items():
+        print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
+    print()
+
+
+def clipping_table(torch: Any, rounds: int) -> None:
+    """Print clipping by the norm of ten million gradients."""
+    rng = np.random.default_rng(0)
     grads = [rng.standard_normal(100_000).astype("f") for _ in range(100)]
     for words, max_norm in (("only measured", 1e9), ("and cut", 1.0)):
         times = measure(clipping(torch, grads, max_norm), rounds, 1)
@@ -145,6 +147,21 @@ def main(rounds: int = 15) -> None:
         for name, found in times.items():
             print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
         print()
+
+
+def main(rounds: int = 15) -> None:
+    """Print the tables."""
+    import torch
+
+    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, {rounds} rounds\n")
+    everything = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for threads, models in ((1, list(MODELS)), (everything, list(MODELS)[:2])):
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # read by each new optimizer of ours
+        torch.set_num_threads(threads)
+        print(f"== PyTorch on {threads} threads, ours on {processors()}\n")
+        for model in models:
+            adam_table(torch, model, rounds)
+        clipping_table(torch, rounds)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ...autograd.tape.entry import Array
 from .bucket import BLOCK, Bucket, flat_or_none
 from .checks import checked_gradient
 from .states import States, member_state
+from .threads import WORTH_SHARING, processors, share
 
 
 class Workspace:
@@ -18,14 +20,19 @@ class Workspace:
 
     def __init__(self) -> None:
         self._rows: dict[Any, Array] = {}
+        self._found: dict[Any, list[Array]] = {}
 
     def rows(self, dtype: Any, count: int, length: int) -> list[Array]:
         """`count` arrays of `length` numbers of `dtype`; what they hold is left from last time."""
-        rows = self._rows.get(dtype)
-        if rows is None or rows.shape[0] < count or rows.shape[1] < length:
-            longest = length if rows is None else max(length, rows.shape[1])
-            rows = self._rows[dtype] = np.empty((count, longest), dtype)
-        return [row[:length] for row in rows[:count]]
+        found = self._found.get((dtype, count, length))
+        if found is None:
+            rows = self._rows.get(dtype)
+            if rows is None or rows.shape[0] < count or rows.shape[1] < length:
+                longest = length if rows is None else max(length, rows.shape[1])
+                rows = self._rows[dtype] = np.empty((count, longest), dtype)
+                self._found.clear()
+            found = self._found[dtype, count, length] = [row[:length] for row in rows[:count]]
+        return found
 
     def __reduce__(self) -> Any:
         return Workspace, ()  # a copy of an optimizer makes its own
@@ -39,13 +46,26 @@ def put_back(p: Tensor, values: Array) -> None:
         p.data = values.reshape(p.shape).astype(p.dtype)
 
 
+class Piece(NamedTuple):
+    """What one call of `update` moves: numbers `at` to `to` of the states of `bucket`."""
+
+    p: Array
+    g: Array
+    state: list[Array]  # empty if the states are packed
+    t: int
+    group: Any
+    bucket: Bucket
+    at: int
+    to: int
+
+
 class Blocks(States):
-    """Cuts flat parameters, gradients and states into blocks, and hands each to `update`."""
+    """Cuts flat parameters, gradients and states into blocks, one for each call of `update`."""
 
     work_arrays: ClassVar[int] = 2  # how many arrays to work in `update` is given
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
-        self._workspace = Workspace()
+        self._workspaces = [Workspace() for _ in range(processors())]  # one for each thread
         super().__init__(params, defaults)
 
     def update(
@@ -54,37 +74,64 @@ class Blocks(States):
         """Change the block `p` of parameters, and its `state`, in place.
 
         `g` is the gradient and must not be changed; `work` holds arrays to work in; `t` counts the
-        steps of these parameters from 1; `group` has the options. All arrays have one shape.
+        steps of these parameters from 1; `group` has the options. All arrays have one shape. Two
+        blocks may be updated at the same time, in two threads.
         """
         raise NotImplementedError(f"{type(self).__name__}: define update")
 
-    def _run(self, group: Any, bucket: Bucket, k: int, p: Array, g: Array, t: int) -> None:
+    def _pieces(
+        self, group: Any, bucket: Bucket, k: int, p: Array, g: Array, t: int
+    ) -> Iterator[Piece]:
         """Step `t` of the flat parameters `p`, which begin with member `k` of `bucket`."""
-        length = max(p.size, 1) if self.layerwise else BLOCK
-        rows = self._rows(bucket, min(p.size, length))
-        states, spare = list(bucket.states.values()), rows[self.work_arrays :]
+        length, first = max(p.size, 1) if self.layerwise else BLOCK, bucket.offsets[k]
+        dense = [s for s in bucket.states.values() if not s.packed]
         for start in range(0, p.size, length):
             stop = min(p.size, start + length)
-            at, to, n = bucket.offsets[k] + start, bucket.offsets[k] + stop, stop - start
-            state = [s.read(at, to, row[:n]) for s, row in zip(states, spare, strict=False)]
-            work = [row[:n] for row in rows[: self.work_arrays]]
-            x, dx = p[start:stop], g[start:stop]
+            arrays = [p[start:stop], g[start:stop]]
+            arrays += [s.array[first + start : first + stop] for s in dense]
             if self.layerwise:
-                shape = bucket.shapes[k]
-                state, work = [a.reshape(shape) for a in state], [a.reshape(shape) for a in work]
-                x, dx = x.reshape(shape), dx.reshape(shape)
-            self.update(x, dx, state, work, t, group)
-            for s, values in zip(states, state, strict=True):
-                if s.packed:
-                    s.write(at, to, values, t)
+                arrays = [a.reshape(bucket.shapes[k]) for a in arrays]
+            x, dx, *state = arrays
+            yield Piece(x, dx, state, t, group, bucket, first + start, first + stop)
 
-    def _rows(self, bucket: Bucket, length: int) -> list[Array]:
+    def _rows(self, bucket: Bucket, length: int, thread: int = 0) -> list[Array]:
         """Rows to work in, then rows for gathering or unpacking."""
         count = self.work_arrays + max(2, len(bucket.states))
-        return self._workspace.rows(bucket.dtype, count, length)
+        return self._workspaces[thread].rows(bucket.dtype, count, length)
 
 
-class Members(Blocks):
+class Moves(Blocks):
+    """Calls `update` for one piece, or for many in two threads."""
+
+    def _move(self, piece: Piece, thread: int = 0) -> None:
+        """Call `update` for one piece, in the workspace of `thread`."""
+        p, g, state, t, group, bucket, at, to = piece
+        rows = self._rows(bucket, to - at, thread)
+        work = rows[: self.work_arrays]
+        if self.layerwise:
+            work = [a.reshape(p.shape) for a in work]
+        packed = [] if state else list(bucket.states.values())
+        if packed:
+            spare = rows[self.work_arrays :]
+            state = [s.read(at, to, row) for s, row in zip(packed, spare, strict=False)]
+        self.update(p, g, state, work, t, group)
+        for s, values in zip(packed, state, strict=False):
+            s.write(at, to, values, t)
+
+    def _move_all(self, pieces: list[Piece]) -> None:
+        """Call `update` for all pieces, in two threads if there is enough to do."""
+        if sum(piece.to - piece.at for piece in pieces) < WORTH_SHARING:
+            for piece in pieces:
+                self._move(piece)
+            return
+        pieces.sort(key=lambda piece: piece.to - piece.at, reverse=True)  # no long one last
+        for longest in {piece.bucket.dtype: piece for piece in reversed(pieces)}.values():
+            for thread in range(len(self._workspaces)):  # room for it, whoever gets it
+                self._rows(longest.bucket, longest.to - longest.at, thread)
+        share(pieces, self._move, len(self._workspaces))
+
+
+class Members(Moves):
     """Brings the parameters of a bucket together, or takes one of them where it stands."""
 
     def _update_together(self, group: Any, bucket: Bucket, grads: list[Any]) -> None:
@@ -95,20 +142,30 @@ class Members(Blocks):
         np.concatenate([q.data.reshape(-1) for q in params], out=p, casting="unsafe")
         np.concatenate([grad.reshape(-1) for grad in grads], out=g, casting="unsafe")
         bucket.steps = [t + 1 for t in bucket.steps]
-        self._run(group, bucket, 0, p, g, bucket.steps[0])
+        for piece in self._pieces(group, bucket, 0, p, g, bucket.steps[0]):
+            self._move(piece)
         for k, q in enumerate(params):
             put_back(q, p[bucket.offsets[k] : bucket.offsets[k + 1]])
 
-    def _update_alone(self, group: Any, bucket: Bucket, k: int, grad: Array) -> None:
-        """Update member `k` of `bucket`, where it stands if its memory has no gaps."""
+    def _update_alone(self, group: Any, bucket: Bucket, k: int, grad: Array) -> list[Piece]:
+        """The pieces of member `k` of `bucket`; none if it was updated at once.
+
+        That is so if it or its gradient had to be copied, for gaps in memory or another dtype:
+        copies of all parameters must not wait side by side.
+        """
         q = group["params"][bucket.members[k]]
         in_place = flat_or_none(q.data, bucket.dtype)
         p = np.array(q.data, bucket.dtype, order="C").reshape(-1) if in_place is None else in_place
         g = np.ascontiguousarray(grad, bucket.dtype).reshape(-1)
         bucket.steps[k] += 1
-        self._run(group, bucket, k, p, g, bucket.steps[k])
+        pieces = list(self._pieces(group, bucket, k, p, g, bucket.steps[k]))
+        if in_place is not None and np.may_share_memory(g, grad):
+            return pieces
+        for piece in pieces:
+            self._move(piece)
         if in_place is None:
             put_back(q, p)
+        return []
 
 
 class Optimizer(Members):
@@ -129,6 +186,7 @@ class Optimizer(Members):
         under `detect_anomaly`, which raises RuntimeError.
         """
         ready = [self._prepared(n, group) for n, group in enumerate(self.param_groups)]
+        pieces: list[Piece] = []
         for group, buckets, grads in ready:
             for bucket in buckets:
                 found = [grads.get(i) for i in bucket.members]
@@ -138,7 +196,8 @@ class Optimizer(Members):
                     continue
                 for k, g in enumerate(found):
                     if g is not None:
-                        self._update_alone(group, bucket, k, g)
+                        pieces += self._update_alone(group, bucket, k, g)
+        self._move_all(pieces)
 
     def _prepared(self, n: int, group: Any) -> tuple[Any, list[Bucket], dict[int, Array]]:
         """Group `n`, its buckets, and position -> gradient for the parameters that have one."""
