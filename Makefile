@@ -25,8 +25,9 @@ book: $(READY)  ## build the book into _build/html
 	@echo
 	@echo "The book is built. Open _build/html/index.html in a browser, or run: make serve"
 
+# One BLAS thread each: JOBS processes with two would wait for one another most of the time.
 test: lint  ## lint, types, unit tests, doctests, and every cell of every chapter
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests $(CHAPTERS)
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests $(CHAPTERS)
 
 lint: $(READY)  ## ruff and mypy alone
 	$(RUN) -m ruff check .

@@ -58,10 +58,11 @@ def rounding(dtype: Any) -> Rounding:
 class autocast(ContextDecorator):
     """Round the inputs of matrix products to half precision: ``with autocast():``, ``@autocast()``.
 
-    Inside, `matmul`, `dot` and `einsum` (and convolutions) see their float32 inputs rounded to
-    `dtype`, add in float32, and give float32; the gradients of their results are rounded before
-    they enter the products of the backward pass. All else, and float64, stays as it is. The setting
-    belongs to this thread. Blocks nest; ``autocast(enabled=False)`` switches it off for a while.
+    Inside, `matmul`, `dot` and `einsum` (and linear layers, convolutions, attention) see their
+    float32 inputs, a bias too, rounded to `dtype`, add in float32, and give float32; the gradients
+    of their results are rounded before they enter the products of the backward pass. All else, and
+    float64, stays as it is. The setting belongs to this thread. Blocks nest;
+    ``autocast(enabled=False)`` switches it off for a while.
     """
 
     def __init__(self, dtype: Any = np.float16, enabled: bool = True) -> None:
@@ -111,6 +112,27 @@ def scaled_gradients(optimizer: Any) -> list[Array]:
     return list(found.values())
 
 
+class ScaledLoss(Tensor):
+    """A loss times the scale. Its `backward` does not warn of the overflows that are looked for."""
+
+    __slots__ = ()
+
+    def backward(self, grad: Any = None, retain_tape: bool = False) -> None:
+        """`Tensor.backward`, with NumPy's warnings of infinities switched off."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            super().backward(grad, retain_tape)
+
+
+def scaled(loss: Any, factor: float) -> Any:
+    """`loss`, a Tensor, times `factor`, as a ScaledLoss."""
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"GradScaler.scale: expected a Tensor, got {type(loss).__name__}")
+    with np.errstate(over="ignore"):
+        out = loss * factor
+    out.__class__ = ScaledLoss
+    return out
+
+
 class LossScale:
     """A factor for the loss, and how it shrinks and grows."""
 
@@ -127,8 +149,9 @@ class LossScale:
         self._backoff_factor = number(owner, "backoff_factor", backoff_factor, 5e-324, 1.0, below)
         self._growth_interval = count(owner, "growth_interval", growth_interval)
         self._growth_tracker = 0
-        # optimizer -> whether it overflowed, and whether `step` has been called since `update`
-        self._seen: dict[Optimizer, list[bool]] = {}
+        # optimizer -> whether it overflowed (None: it had no gradients), and whether `step` has
+        # been called since `update`
+        self._seen: dict[Optimizer, tuple[bool | None, bool]] = {}
 
     def get_scale(self) -> float:
         """The factor that `scale` multiplies with; 1.0 if the scaler is not enabled."""
@@ -138,9 +161,7 @@ class LossScale:
         """`loss` times the scale: a Tensor, or a list or tuple of them."""
         if isinstance(loss, list | tuple):
             return type(loss)(self.scale(x) for x in loss)
-        if not isinstance(loss, Tensor):
-            raise TypeError(f"GradScaler.scale: expected a Tensor, got {type(loss).__name__}")
-        return loss * self._scale if self._enabled else loss
+        return scaled(loss, self._scale) if self._enabled else loss
 
     def adapt(self, overflow: bool) -> None:
         """Shrink the scale after an overflow; grow it after enough steps without one."""
@@ -181,6 +202,7 @@ class StoredScale(LossScale):
         checked = LossScale(state_dict["scale"], **options)
         tracker = state_dict["_growth_tracker"]
         checked._growth_tracker = count("GradScaler", "_growth_tracker", tracker) if tracker else 0
+        checked._seen = self._seen  # what is unscaled stays unscaled
         vars(self).update(vars(checked))
 
 
@@ -196,7 +218,8 @@ class Unscaling(StoredScale):
             stepped = self._seen[optimizer][1]
             done = "step() was called already" if stepped else "the gradients are unscaled already"
             raise RuntimeError(f"GradScaler.unscale_: {done}; call update() first")
-        self._seen[optimizer] = [unscale(gradients, 1 / self._scale), False]
+        overflow = unscale(gradients, 1 / self._scale) if gradients else None
+        self._seen[optimizer] = overflow, False
 
 
 class GradScaler(Unscaling):
@@ -211,27 +234,33 @@ class GradScaler(Unscaling):
     def step(self, optimizer: Any) -> bool:
         """``optimizer.step()``, unless a gradient has overflowed. True if the step was made.
 
-        Calls `unscale_` unless it was called before. RuntimeError if called twice between updates.
+        Calls `unscale_` unless it was called before. RuntimeError if called twice between updates,
+        or if no parameter has a gradient: nothing could be checked.
         """
         if not self._enabled:
             optimizer.step()
             return True
         if optimizer not in self._seen:
             self.unscale_(optimizer)
-        seen = self._seen[optimizer]
-        if seen[1]:
+        overflow, stepped = self._seen[optimizer]
+        if stepped:
             raise RuntimeError("GradScaler.step: called twice; call update() after each step")
-        if not seen[0]:
+        if overflow is None:
+            del self._seen[optimizer]
+            raise RuntimeError("GradScaler.step: no parameter of this optimizer has a gradient; "
+                               "call scale(loss).backward() first")  # fmt: skip
+        if not overflow:
             optimizer.step()
-        seen[1] = True
-        return not seen[0]
+        self._seen[optimizer] = overflow, True
+        return not overflow
 
     def update(self) -> None:
         """Shrink or grow the scale for the next step. Call it once, after all `step` calls."""
         if not self._enabled:
             return
-        if not self._seen:
+        checked = [overflow for overflow, _ in self._seen.values() if overflow is not None]
+        if not checked:
             raise RuntimeError("GradScaler.update: no gradients were checked since the last one; "
                                "call step(optimizer) first")  # fmt: skip
-        self.adapt(any(overflow for overflow, _ in self._seen.values()))
+        self.adapt(any(checked))
         self._seen.clear()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from odyssey import Tensor, ops
+from odyssey.autograd import PRIMITIVES
 
 
 class Case(NamedTuple):
@@ -40,6 +41,11 @@ class Case(NamedTuple):
     def run(self, *inputs: Any) -> Tensor:
         """Our result for `inputs`, Tensors or arrays."""
         return eval(self.ours, {"np": np, "ops": ops}, dict(zip("xyz", inputs, strict=False)))
+
+
+def primitives_of(package: str) -> dict[str, Any]:
+    """The primitives that `package` has registered; other packages and tests register theirs in the same table."""
+    return {name: f for name, f in PRIMITIVES.items() if f"{f.__module__}.".startswith(f"{package}.")}
 
 
 def positive(*shape: int) -> np.ndarray:

@@ -285,6 +285,50 @@ def test_a_wrong_order_raises_and_changes_nothing() -> None:
         scaler.update()
 
 
+def test_what_is_unscaled_stays_so_when_a_state_is_loaded() -> None:
+    params, optimizer = made()
+    scaler = GradScaler()
+    give(params, scaler.get_scale())
+    scaler.unscale_(optimizer)
+    before = [p.grad.copy() for p in params]
+    scaler.load_state_dict(scaler.state_dict())
+    with pytest.raises(RuntimeError, match="unscaled already"):
+        scaler.unscale_(optimizer)
+    assert all(np.array_equal(p.grad, g) for p, g in zip(params, before, strict=True))
+    assert scaler.step(optimizer)
+
+
+def test_a_step_without_gradients_raises_and_the_scale_stays() -> None:
+    _, optimizer = made()
+    scaler = GradScaler(growth_interval=1)
+    for call in (scaler.step, scaler.step):
+        with pytest.raises(RuntimeError, match=r"GradScaler\.step: no parameter.*backward"):
+            call(optimizer)
+    scaler.unscale_(optimizer)
+    with pytest.raises(RuntimeError, match=r"GradScaler\.update: no gradients were checked"):
+        scaler.update()
+    assert scaler.get_scale() == 2.0**16 and scaler.state_dict()["_growth_tracker"] == 0
+
+
+def test_an_expected_overflow_makes_no_warning() -> None:
+    """Warnings are errors here."""
+    w = leaf(np.ones((3, 3)), np.float32)
+    optimizer, scaler = SGD([w], lr=0.1), GradScaler(init_scale=2.0**40)
+    for scale in (2.0**40, 2.0**127):
+        scaler = GradScaler(init_scale=scale)
+        with autocast():
+            hidden = np.tanh(w @ w)
+            loss = ((hidden @ w) ** 2).sum() * 300
+        scaler.scale(loss).backward()
+        assert not np.isfinite(w.grad).all()
+        assert not scaler.step(optimizer)
+        scaler.update()
+        assert scaler.get_scale() == scale / 2 and (w.data == 1).all()
+        optimizer.zero_grad()
+    with detect_anomaly(), pytest.raises(RuntimeError):
+        scaler.scale((w * 3e38).sum()).backward()
+
+
 def test_of_two_optimizers_only_the_one_that_overflowed_is_skipped() -> None:
     (a, one), (b, two) = made(), made()
     scaler, before = GradScaler(), snapshot(one)
@@ -378,8 +422,7 @@ def accuracy(seed: int, mixed: bool) -> float:
             with autocast(enabled=mixed):
                 z = np.tanh(A @ W1 + b1) @ W2 + b2
                 loss = np.mean(z.logsumexp(axis=1) - z[np.arange(len(b)), b])
-            with np.errstate(invalid="ignore"):  # an overflow, which GradScaler expects, makes NumPy warn
-                scaler.scale(loss).backward()
+            scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
     return float(np.mean((np.tanh(X @ W1 + b1) @ W2 + b2).argmax(axis=1) == y))

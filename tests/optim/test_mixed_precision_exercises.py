@@ -191,7 +191,7 @@ def test_the_right_order_passes_unless_old_gradients_stay(order, capsys):
         ("zero, plain backward, unscale, clip, step, update", "1024 times too short"),
         ("zero, backward, unscale, clip, step, plain step, update", "one call made 2 steps"),
         ("zero, backward, unscale, clip, plain step, update", "a step was made although"),
-        ("backward, zero, step, update", "no parameter has moved"),
+        ("backward, zero, step, update", "no parameter of this optimizer has a gradient"),
         ("zero, backward, unscale, unscale, step, update", "your code raised RuntimeError"),
     ],
 )

@@ -570,6 +570,37 @@ def test_a_schedule_of_ones_own() -> None:
         Scheduler(two_groups())
 
 
+def test_a_schedule_of_ones_own_keeps_whatever_json_can_hold() -> None:
+    class Own(Scheduler):
+        def __init__(self, optimizer, shift=-1.0) -> None:
+            self.shift, self.names, self.pair = shift, ["a", "b"], (1.5, -2.0)
+            super().__init__(optimizer)
+
+        def rates(self, t):
+            return [lr * 2.0**self.shift / (1 + t) for lr in self.base_lrs]
+
+    scheduler = Own(two_groups(), shift=-3.0)
+    advance(scheduler, range(3))
+    saved = json.loads(json.dumps(scheduler.state_dict()))
+    resumed = Own(two_groups())
+    resumed.load_state_dict(saved)
+    assert resumed.shift == -3.0 and list(resumed.pair) == [1.5, -2.0] and resumed.names == ["a", "b"]
+    assert advance(resumed, range(3, 6)) == advance(scheduler, range(3, 6))
+    for key, value in (("names", ["a", 1.0]), ("shift", float("nan")), ("pair", "ab"), ("last_epoch", -1)):
+        with pytest.raises(ValueError, match=key):
+            resumed.load_state_dict({**saved, key: value})
+
+
+def test_a_sequence_starts_from_the_rates_that_one_cycle_sets() -> None:
+    """As in PyTorch, whose warm-up starts from `initial_lr`, whoever has written it last."""
+    optimizer = SGD([leaf([1.0])], lr=0.2, momentum=0.9)
+    warm = LinearWarmup(optimizer, 4, start_factor=0.5)
+    cycle = OneCycleLR(optimizer, 1.0, 20, div_factor=10)
+    sequence = SequentialLR(optimizer, [warm, cycle], [5])
+    found = [lr for ((lr,), *_) in advance(sequence, range(4))]
+    np.testing.assert_allclose(found, [0.0625, 0.075, 0.0875, 0.1], rtol=1e-12)
+
+
 def test_a_second_scheduler_starts_from_the_first_rates() -> None:
     optimizer = two_groups()
     advance(ExponentialLR(optimizer, 0.5), range(3))

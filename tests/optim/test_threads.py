@@ -135,7 +135,7 @@ print(p.data[-1])
     assert abs(float(out.stdout) + 1) < 1e-6
 
 
-def test_copies_of_transposed_gradients_do_not_wait_side_by_side() -> None:
+def test_transposed_gradients_allocate_nothing_that_grows() -> None:
     params = [Tensor(np.zeros((300, 400), np.float32), True) for _ in range(12)]
     for p in params:
         p.grad = np.ones((400, 300), np.float32).T
@@ -146,4 +146,4 @@ def test_copies_of_transposed_gradients_do_not_wait_side_by_side() -> None:
     optimizer.step()
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
-    assert 300 * 400 * 4 < peak < 3 * 300 * 400 * 4
+    assert peak < 20_000

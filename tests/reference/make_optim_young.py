@@ -1,4 +1,4 @@
-"""Freezes AdamW and Muon of PyTorch 2.13.0, and Lion, LAMB and LARS of Optax 0.2.8, in float64, for the tests.
+"""Freezes SGD to AdamW and Muon of PyTorch 2.13.0, and Lion, LAMB and LARS of Optax 0.2.8, in float64, for the tests.
 
     python tests/reference/make_optim_young.py      in an environment with PyTorch, JAX and Optax
 
@@ -17,6 +17,7 @@ import numpy as np
 CONFIGURATIONS, STEPS = 10, 9
 SHAPES = [(), (3,), (4, 5), (2, 3, 2), (1, 7)]
 MATRICES = [(4, 4), (6, 3), (3, 5), (1, 7), (5, 1)]
+TORCH_NAMES = {"RMSProp": "RMSprop"}
 FIRST = 2  # tensors in the first group
 
 
@@ -47,6 +48,13 @@ def random_options(kind: str, rng: np.random.Generator) -> dict[str, Any]:
                  "trust_coefficient": float(10 ** rng.uniform(-3, -1)), "exclude": bool(rng.random() < 0.3)},
         "Muon": {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": decay,
                  "ns_steps": int(rng.integers(1, 7))},
+        "SGD": {"lr": lr, "momentum": momentum, "dampening": 0.0 if nesterov and momentum else betas[0],
+                "weight_decay": decay, "nesterov": nesterov and momentum > 0},
+        "Adagrad": {"lr": lr, "lr_decay": decay, "weight_decay": decay, "eps": eps,
+                    "initial_accumulator_value": float(rng.choice([0, 0.1]))},
+        "RMSProp": {"lr": lr, "alpha": betas[1], "eps": eps, "weight_decay": decay, "momentum": momentum,
+                    "centered": nesterov},
+        "Adam": {"lr": lr, "betas": betas, "eps": eps, "weight_decay": decay, "amsgrad": nesterov},
     }[kind]  # fmt: skip
 
 
@@ -61,7 +69,7 @@ def main() -> None:
     def of_torch(kind: str) -> Callable[[dict, np.ndarray], Callable[[np.ndarray], np.ndarray]]:
         def start(options: dict, x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
             p = torch.tensor(x, requires_grad=True)
-            optimizer = getattr(torch.optim, kind)([p], **options)
+            optimizer = getattr(torch.optim, TORCH_NAMES.get(kind, kind))([p], **options)
 
             def step(g: np.ndarray) -> np.ndarray:
                 p.grad = torch.tensor(g)
@@ -94,7 +102,8 @@ def main() -> None:
         return start
 
     rng, cases, stored = np.random.default_rng(0), [], {}
-    makers = {k: of_torch(k) if k in ("AdamW", "Muon") else of_optax(k) for k in "AdamW LARS Lion LAMB Muon".split()}
+    kinds = "AdamW LARS Lion LAMB Muon SGD Adagrad RMSProp Adam".split()
+    makers = {k: of_optax(k) if k in ("LARS", "Lion", "LAMB") else of_torch(k) for k in kinds}
     for kind, make in makers.items():
         for _ in range(CONFIGURATIONS):
             groups = [random_options(kind, rng), random_options(kind, rng)]

@@ -1,5 +1,8 @@
 """Write schedulers.npz: the rates of PyTorch 2.13 schedulers after every step, for 21 random configurations.
 
+Beside them: four more with an optimizer or options that JSON alone does not describe (`others`: Adam, whose first
+beta is cycled, and LambdaLR, given by a list of factors), and three pairs of schedulers on one optimizer (`pairs`).
+
     python tests/reference/make_schedulers.py      in an environment with PyTorch
 
 Readers need no PyTorch: the chapter schedulers and its tests only load the file.
@@ -54,6 +57,28 @@ def configurations() -> list[dict]:
     return found
 
 
+def others() -> list[dict]:
+    """One cycle with Adam, whose first beta takes the part of momentum; and LambdaLR with a list of factors."""
+    rng = np.random.default_rng(1)
+    found: list[dict] = []
+    for strategy, three_phase in (("cos", False), ("linear", True)):
+        options = {"max_lr": round(float(rng.uniform(0.01, 1)), 3), "total_steps": STEPS, "pct_start": 0.4,
+                   "anneal_strategy": strategy, "three_phase": three_phase}  # fmt: skip
+        found.append({"optimizer": "Adam", "kind": "OneCycleLR", "options": options, "lrs": [0.1, 0.02]})
+    for groups in (1, 2):
+        factors = [[round(float(f), 4) for f in rng.uniform(0.01, 1, STEPS + 1)] for _ in range(groups)]
+        lrs = [0.1, 0.02][:groups]
+        found.append({"optimizer": "SGD", "kind": "LambdaLR", "options": {"factors": factors}, "lrs": lrs})
+    return found
+
+
+PAIRS = [
+    [["ExponentialLR", {"gamma": 0.9}], ["StepLR", {"step_size": 2, "gamma": 0.5}]],
+    [["CosineAnnealingLR", {"T_max": 20, "eta_min": 0.01}], ["StepLR", {"step_size": 5, "gamma": 0.5}]],
+    [["ExponentialLR", {"gamma": 0.9}], ["LambdaLR", {"factors": [[1 / (1 + t) for t in range(21)]]}]],
+]
+
+
 def build(optimizer, kind: str, options: dict):
     from torch.optim import lr_scheduler as torch_schedulers
 
@@ -63,28 +88,52 @@ def build(optimizer, kind: str, options: dict):
     if kind == "LinearWarmup":
         options = {"start_factor": options["start_factor"], "total_iters": options["warmup_steps"]}
         return torch_schedulers.LinearLR(optimizer, **options)
+    if kind == "LambdaLR":
+        options = {"lr_lambda": [factors.__getitem__ for factors in options["factors"]]}
     name = "ReduceLROnPlateau" if kind == "ReduceOnPlateau" else kind
     return getattr(torch_schedulers, name)(optimizer, **options)
 
 
-def main() -> None:
+def replay(config: dict) -> np.ndarray:
+    """(steps + 1, groups, rate and momentum) of one configuration."""
     import torch
 
-    found, out = configurations(), {}
-    for i, config in enumerate(found):
-        params = [torch.zeros(1, requires_grad=True) for _ in config["lrs"]]
-        groups = [{"params": [p], "lr": lr} for p, lr in zip(params, config["lrs"], strict=True)]
-        optimizer = torch.optim.SGD(groups, momentum=0.9)
-        scheduler = build(optimizer, config["kind"], config["options"])
-        last = STEPS - 1 if config["kind"] == "OneCycleLR" else STEPS
-        rows = []
-        for t in range(last + 1):
-            rows.append([[g["lr"], g["momentum"]] for g in optimizer.param_groups])
-            if t < last:
-                optimizer.step()
-                scheduler.step(*([config["metrics"][t]] if "metrics" in config else []))
-        out[f"rates_{i}"] = np.array(rows)  # (steps + 1, groups, rate and momentum)
-    np.savez_compressed(Path(__file__).with_name("schedulers.npz"), configurations=json.dumps(found), **out)
+    params = [torch.zeros(1, requires_grad=True) for _ in config["lrs"]]
+    groups = [{"params": [p], "lr": lr} for p, lr in zip(params, config["lrs"], strict=True)]
+    adam = config.get("optimizer") == "Adam"
+    optimizer = torch.optim.Adam(groups) if adam else torch.optim.SGD(groups, momentum=0.9)
+    scheduler = build(optimizer, config["kind"], config["options"])
+    last = STEPS - 1 if config["kind"] == "OneCycleLR" else STEPS
+    rows = []
+    for t in range(last + 1):
+        rows.append([[g["lr"], g["betas"][0] if adam else g["momentum"]] for g in optimizer.param_groups])
+        if t < last:
+            optimizer.step()
+            scheduler.step(*([config["metrics"][t]] if "metrics" in config else []))
+    return np.array(rows)
+
+
+def replay_pair(pair: list) -> np.ndarray:
+    """The rates of 20 steps where two schedulers are stepped one after the other, from 0.1."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    schedulers, rates = [build(optimizer, *part) for part in pair], []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return np.array(rates)
+
+
+def main() -> None:
+    found, more = configurations(), others()
+    out = {f"rates_{i}": replay(config) for i, config in enumerate(found)}
+    out |= {f"other_{i}": replay(config) for i, config in enumerate(more)}
+    out |= {f"pair_{i}": replay_pair(pair) for i, pair in enumerate(PAIRS)}
+    texts = {"configurations": json.dumps(found), "others": json.dumps(more), "pairs": json.dumps(PAIRS)}
+    np.savez_compressed(Path(__file__).with_name("schedulers.npz"), **texts, **out)
 
 
 if __name__ == "__main__":

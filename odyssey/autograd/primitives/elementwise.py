@@ -153,7 +153,8 @@ def sigmoid(x: Array) -> Rule:
     return out, out
 
 
-@primitive(vjp=(lambda g, out: g * (out > 0),))
+# As floats: NumPy takes twice as long for the product of floats and truth values.
+@primitive(vjp=(lambda g, out: g * (out > 0).astype(g.dtype),))
 def relu(x: Array) -> Rule:
     """max(x, 0). d/dx = 1 where x > 0, else 0; so 0 at the kink, as in PyTorch."""
     out = np.maximum(x, np.zeros((), x.dtype))

@@ -121,6 +121,8 @@ def unbox(inputs: Any) -> list[Any]:
         x._array if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x
         for x in inputs
     ]
+    if {*map(type, values)} == {ndarray}:
+        return values
     values = [x if type(x) in (ndarray, str, float, int, bool) else as_array(x) for x in values]
     numbers = [x for x in values if type(x) in (float, int, bool)]
     if not numbers:
@@ -170,8 +172,8 @@ def record(
     tensor.grad = tensor._entry = None
     if mode.anomaly:
         check_finite(name, "forward", arrays, out)
-    parents = tuple(_parent(x) for x in inputs)
-    if mode.recording and any(parent is not None for parent in parents):
+    parents = tuple(map(_parent, inputs))
+    if not {*map(type, parents)} <= {type(None)} and mode.recording:
         if mode.anomaly:
             vjp, saved = watch(name, vjp, saved)
         tensor._entry = [next_index(), name, vjp, saved, parents, out.shape, out.dtype, None]

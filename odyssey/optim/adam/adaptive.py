@@ -25,7 +25,8 @@ class Adagrad(Optimizer):
     """Divides each gradient by the root of the sum of its squares so far (Duchi et al. 2011).
 
     ``p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(sum) + eps)``: ε stands outside the root. The
-    sum begins at `initial_accumulator_value`. `weight_decay` is L2. As in PyTorch.
+    sum begins at `initial_accumulator_value`. `weight_decay` is L2. As in PyTorch, except that a
+    group may have an `initial_accumulator_value` of its own (PyTorch takes the constructor's).
     """
 
     options: ClassVar[dict[str, Check]] = {
@@ -80,6 +81,7 @@ def root_mean_square(
         mean += out
         np.multiply(mean, mean, out=out)
         np.subtract(v, out, out=out)
+        np.maximum(out, 0, out=out)  # rounding can make a variance of zero negative
         np.sqrt(out, out=out)
     out += eps
 

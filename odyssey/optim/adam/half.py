@@ -7,8 +7,11 @@ import numpy as np
 from ...autograd.tape.entry import Array
 from ..sgd.bucket import BLOCK, Dense
 
-# A block is scaled so that its largest number lies in [2**14, 2**15): rounded up it still fits.
+# A block is scaled by a power of two so that its largest number lies near this one.
 LARGEST = 15
+
+# 2**15 itself is not reached: there the next power of two begins, and with it another scale.
+TOP = 2.0**LARGEST - 2.0 ** (LARGEST - 11)
 
 # The smallest number that float16 holds with full precision, 10**-8.7 of the largest of the block.
 FLOOR = np.float32(2.0**-14)
@@ -36,6 +39,7 @@ def scale_for(x: Array) -> float:
     if not np.isfinite(peak):  # a NaN is stored as one, and must not take the others with it
         peak = float(np.max(np.abs(x), where=np.isfinite(x), initial=0))
     exponent = int(np.frexp(peak)[1]) - LARGEST if peak else 0
+    exponent += peak > TOP * 2.0**exponent  # it could be rounded up to 2**15
     return 2.0 ** max(exponent, -100)
 
 

@@ -16,6 +16,14 @@ from ..sgd.checks import Check
 FREE = ("milestones", "schedulers")
 PERIODS = ("step_size", "T_max", "warmup_steps", "total_steps")
 
+# Keys of numbers that are at least 0; a scheduler of the reader's own may have negative ones too.
+NONNEGATIVE = (
+    *PERIODS, "last_epoch", "last_lr", "base_lrs", "factors", "gamma", "milestones", "start_factor",
+    "eta_min", "pct_start", "div_factor", "final_div_factor", "max_lrs", "base_momenta",
+    "max_momenta", "factor", "patience", "threshold", "cooldown", "min_lrs", "eps",
+    "num_bad_epochs", "cooldown_counter",
+)  # fmt: skip
+
 
 def checked_optimizer(owner: str, optimizer: Any) -> Optimizer:
     """`optimizer`, if it is one; TypeError otherwise."""
@@ -60,9 +68,11 @@ def check_value(where: str, key: str, old: Any, new: Any) -> None:
         same = new is None or type(new) in (int, float)
     elif isinstance(old, list) and isinstance(new, list) and key != "schedulers":
         for item in new:
-            check_value(where, key, 1.0, item)
+            check_value(where, key, old[0] if old and type(old[0]) is not int else 1.0, item)
     elif type(new) in (int, float):
-        same = same and 0 <= new < math.inf
+        same = same and math.isfinite(new)
+        if same and new < 0 and key in NONNEGATIVE:
+            raise ValueError(f"{where}: {key} is {new!r}, expected at least 0")
     if not same:
         raise ValueError(f"{where}: {key} is {new!r}, expected something like {old!r}")
 

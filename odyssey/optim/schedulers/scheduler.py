@@ -39,11 +39,13 @@ class State:
     def state_dict(self) -> dict[str, Any]:
         """The counter, the rates and the options: all that JSON can hold."""
         found = {k: v for k, v in vars(self).items() if k not in self.kept_out}
-        return {k: list(v) if isinstance(v, list) else v for k, v in found.items()}
+        # lists are copied, and tuples are what JSON makes of them
+        return {k: list(v) if isinstance(v, list | tuple) else v for k, v in found.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned, options included, and set the rates.
 
+        Several schedulers of one optimizer are loaded in the order in which they were made.
         Raises ValueError, with nothing changed, if it is not the state of such a scheduler.
         """
         groups = len(self.optimizer.param_groups)

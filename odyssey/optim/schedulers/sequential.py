@@ -29,9 +29,8 @@ def check_sequence(optimizer: Any, schedulers: list[Any], milestones: list[Any])
 class SequentialLR(State):
     """Follow each of the `schedulers` from its milestone on, as if it started there.
 
-    `milestones`, increasing, are the numbers of steps at which the second, third, … takes over. All
-    were made with this `optimizer`; from now on only this scheduler is stepped. Each starts from
-    the rate that the group had first, not from where the one before it ended.
+    `milestones`, increasing, are the numbers of steps at which the next one takes over. From now on
+    only this scheduler is stepped. Each starts from the rate that the group had first.
     """
 
     kept_out: ClassVar[tuple[str, ...]] = ("optimizer", "schedulers")
@@ -41,7 +40,8 @@ class SequentialLR(State):
         self.schedulers = as_list("SequentialLR", "schedulers", schedulers)
         self.milestones = as_list("SequentialLR", "milestones", milestones)
         check_sequence(optimizer, self.schedulers, self.milestones)
-        for s in reversed(self.schedulers):
+        for s in reversed(self.schedulers):  # a OneCycleLR may have set other first rates
+            s.base_lrs = [group["initial_lr"] for group in self.optimizer.param_groups]
             s.restart()
         self.last_epoch, self.last_lr = 0, self.schedulers[0].get_last_lr()
 

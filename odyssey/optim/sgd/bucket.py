@@ -89,6 +89,12 @@ class Bucket:
         return same
 
 
+def suits(bucket: Bucket, names: tuple[str, ...], packed: bool) -> bool:
+    """Whether the states of `bucket` have these `names`, in this order, and are `packed` or not."""
+    states = bucket.states
+    return tuple(states) == names and all(s.packed is packed for s in states.values())
+
+
 def fill_buckets(params: dict[int, Tensor], apart: bool) -> Iterator[Bucket]:
     """Buckets for `params` (position in the group to Tensor): small ones together, unless `apart`.
 

@@ -100,6 +100,9 @@ def checked_params(owner: str, params: Any, taken: set[int]) -> list[Tensor]:
             got = type(p).__name__
             raise TypeError(f"{owner}: expected parameters to be Tensors, got {got} at {i}; wrap "
                             f"arrays as Tensor(array, requires_grad=True)")  # fmt: skip
+        if p.dtype.kind not in "fV":  # V: bfloat16
+            raise TypeError(f"{owner}: parameter {i}, of shape {p.shape}, has dtype {p.dtype} and "
+                            f"so no gradient; convert it with dtype=np.float32")  # fmt: skip
         if p.requires_grad and p._entry is not LEAF:
             raise ValueError(f"{owner}: parameter {i}, of shape {p.shape}, is a result, not a leaf;"
                              f" pass the tensors that it was computed from")  # fmt: skip

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ...autograd import Tensor
 from ...autograd.tape.entry import Array
-from .bucket import BLOCK, Bucket, flat_or_none
+from .bucket import BLOCK, Bucket, flat_or_none, suits
 from .checks import checked_gradient
 from .states import States, member_state
 from .threads import WORTH_SHARING, processors, share
@@ -59,6 +60,12 @@ class Piece(NamedTuple):
     to: int
 
 
+def batched(pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
+    """`pieces` in lists of 64: no list grows with the model."""
+    while batch := list(islice(pieces, 64)):
+        yield batch
+
+
 class Blocks(States):
     """Cuts flat parameters, gradients and states into blocks, one for each call of `update`."""
 
@@ -66,6 +73,7 @@ class Blocks(States):
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self._workspaces = [Workspace() for _ in range(processors())]  # one for each thread
+        self._copies = Workspace()
         super().__init__(params, defaults)
 
     def update(
@@ -147,28 +155,57 @@ class Members(Moves):
         for k, q in enumerate(params):
             put_back(q, p[bucket.offsets[k] : bucket.offsets[k + 1]])
 
-    def _update_alone(self, group: Any, bucket: Bucket, k: int, grad: Array) -> list[Piece]:
-        """The pieces of member `k` of `bucket`; none if it was updated at once.
+    def _update_alone(
+        self, group: Any, bucket: Bucket, k: int, grad: Array
+    ) -> Iterator[Piece]:
+        """The pieces of member `k` of `bucket`, unless it is updated at once.
 
-        That is so if it or its gradient had to be copied, for gaps in memory or another dtype:
-        copies of all parameters must not wait side by side.
+        That is so if it or its gradient is copied, for gaps in its memory or another dtype: there
+        is room for one copy only.
         """
         q = group["params"][bucket.members[k]]
         in_place = flat_or_none(q.data, bucket.dtype)
-        p = np.array(q.data, bucket.dtype, order="C").reshape(-1) if in_place is None else in_place
-        g = np.ascontiguousarray(grad, bucket.dtype).reshape(-1)
+        p = self._copy(q.data, bucket.dtype, 0) if in_place is None else in_place
+        plain = flat_or_none(grad, bucket.dtype)
+        g = self._copy(grad, bucket.dtype, 1) if plain is None else plain
         bucket.steps[k] += 1
-        pieces = list(self._pieces(group, bucket, k, p, g, bucket.steps[k]))
-        if in_place is not None and np.may_share_memory(g, grad):
-            return pieces
+        pieces = self._pieces(group, bucket, k, p, g, bucket.steps[k])
+        if p is in_place and g is plain:
+            yield from pieces
+            return
         for piece in pieces:
             self._move(piece)
         if in_place is None:
             put_back(q, p)
-        return []
+
+    def _copy(self, array: Array, dtype: Any, i: int) -> Array:
+        """`array` as one row of numbers, in the memory kept for copy 0 or 1."""
+        row = self._copies.rows(dtype, 2, array.size)[i]
+        np.copyto(row.reshape(array.shape), array, casting="unsafe")
+        return row
 
 
-class Optimizer(Members):
+class Ready(Members):
+    """Checks all gradients of a group, and finds or makes the buckets of their parameters."""
+
+    def _prepared(self, n: int, group: Any) -> tuple[Any, list[Bucket], dict[int, Array]]:
+        """Group `n`, its buckets, and position -> gradient for the parameters that have one."""
+        owner, params = type(self).__name__, group["params"]
+        grads = {
+            i: checked_gradient(owner, n, i, p) for i, p in enumerate(params) if p.grad is not None
+        }
+        buckets = self._buckets[n]
+        names, packed = self.state_names(group), group.get("state_dtype") is not None
+        same = [b.fits(owner, params) and suits(b, names, packed) for b in buckets]
+        if not all(same):  # p.data has another dtype, or an option was changed
+            states = {i: member_state(b, k) for b in buckets for k, i in enumerate(b.members)}
+            buckets = self._buckets[n] = self.filled_buckets(group, states)
+        if new := grads.keys() - {i for bucket in buckets for i in bucket.members}:
+            buckets.extend(self.new_buckets(group, sorted(new)))
+        return group, buckets, grads
+
+
+class Optimizer(Ready):
     """Base of all optimizers: `step` hands blocks of parameters and gradients to `update`.
 
     A new optimizer says in `options` how its hyper-parameters are checked, in `state_names` what it
@@ -186,7 +223,11 @@ class Optimizer(Members):
         under `detect_anomaly`, which raises RuntimeError.
         """
         ready = [self._prepared(n, group) for n, group in enumerate(self.param_groups)]
-        pieces: list[Piece] = []
+        for pieces in batched(self._updated(ready)):
+            self._move_all(pieces)
+
+    def _updated(self, ready: list[Any]) -> Iterator[Piece]:
+        """Update what is small or must be copied at once; the pieces of the others."""
         for group, buckets, grads in ready:
             for bucket in buckets:
                 found = [grads.get(i) for i in bucket.members]
@@ -196,19 +237,4 @@ class Optimizer(Members):
                     continue
                 for k, g in enumerate(found):
                     if g is not None:
-                        pieces += self._update_alone(group, bucket, k, g)
-        self._move_all(pieces)
-
-    def _prepared(self, n: int, group: Any) -> tuple[Any, list[Bucket], dict[int, Array]]:
-        """Group `n`, its buckets, and position -> gradient for the parameters that have one."""
-        owner, params = type(self).__name__, group["params"]
-        grads = {
-            i: checked_gradient(owner, n, i, p) for i, p in enumerate(params) if p.grad is not None
-        }
-        buckets = self._buckets[n]
-        if any(not bucket.fits(owner, params) for bucket in buckets):  # p.data has another dtype
-            states = {i: member_state(b, k) for b in buckets for k, i in enumerate(b.members)}
-            buckets = self._buckets[n] = self.filled_buckets(group, states)
-        if new := grads.keys() - {i for bucket in buckets for i in bucket.members}:
-            buckets.extend(self.new_buckets(group, sorted(new)))
-        return group, buckets, grads
+                        yield from self._update_alone(group, bucket, k, g)

@@ -26,9 +26,14 @@ def member_state(bucket: Bucket, k: int) -> dict[str, Any]:
 
 
 def store_member(bucket: Bucket, k: int, state: Mapping[str, Any]) -> None:
-    """Take over the step and the states of member `k` of `bucket`, block by block."""
+    """Take over the step and the states of member `k` of `bucket`, block by block.
+
+    States that `state` lacks stay as they are, new: an option was changed that needs them.
+    """
     bucket.steps[k] = int(state["step"])
     for name, stored in bucket.states.items():
+        if name not in state:
+            continue
         values = np.asarray(state[name], bucket.dtype).reshape(-1)
         for start in range(0, values.size, BLOCK):
             piece = values[start : start + BLOCK]
@@ -58,6 +63,11 @@ def check_layout(owner: str, groups: list[dict[str, Any]], state_dict: Any) -> N
             raise ValueError(
                 f"{where}: group {i} lacks the option {missing[0]!r}; it was saved by another "
                 f"kind of optimizer"
+            )
+        if unknown := sorted(set(old) - set(new) - {"name", "initial_lr"}):
+            raise ValueError(
+                f"{where}: group {i} has the unknown option {unknown[0]!r}; it was saved by "
+                f"another kind of optimizer"
             )
     if strangers := [i for i in states or () if i not in range(sum(wanted))]:
         raise ValueError(f"{where}: a state for parameter {strangers[0]!r}, which is not there")
