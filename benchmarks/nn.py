@@ -1,0 +1,182 @@
+"""Training steps of small networks against PyTorch in eager mode: forward, backward and Adam.
+
+    python benchmarks/nn.py [rounds]
+
+All run in one process, in turns, on one thread. A ratio below 1 says that we are faster. The last lines compare the
+peak memory of a transformer step, above what is used after the import, each in a process of its own. PyTorch is
+needed (the extra `bench`).
+"""
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"  # read when the libraries are loaded
+
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from statistics import median  # noqa: E402
+from time import perf_counter  # noqa: E402
+from typing import Any  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np  # noqa: E402
+
+B, T, D, H = 16, 128, 128, 4  # the transformer: batch, positions, features, heads
+
+
+def ours(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Callable[[], None]:
+    """A training step of the network that `make` builds from `odyssey.nn`."""
+    from odyssey import Tensor, nn
+    from odyssey.optim import Adam
+
+    model, x, f = make(nn), Tensor(X), getattr(nn.functional, loss)
+    optimizer = Adam(model.parameters(), 1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        f(model(x), Y).backward()
+        optimizer.step()
+
+    return step
+
+
+def pytorch(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Callable[[], None]:
+    """The same with `torch.nn`."""
+    import torch
+
+    torch.set_num_threads(1)
+    model, x, y, f = make(torch.nn), torch.tensor(X), torch.tensor(Y), getattr(torch.nn.functional, loss)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        f(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def mlp(nn: Any) -> Any:
+    """784-256-128-10."""
+    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def separable(nn: Any) -> Any:
+    """A convolution and two depthwise-separable ones, for 28 × 28 images."""
+    conv, pool = getattr(nn, "Conv2D", None) or nn.Conv2d, getattr(nn, "MaxPool2D", None) or nn.MaxPool2d
+    layers = [conv(1, 16, 3, padding=1), nn.ReLU()]
+    layers += [conv(16, 16, 3, padding=1, groups=16), conv(16, 32, 1), nn.ReLU(), pool(2)]
+    layers += [conv(32, 32, 3, padding=1, groups=32), conv(32, 64, 1), nn.ReLU(), pool(14)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 10))
+
+
+def our_block(nn: Any) -> Any:
+    """A transformer block, pre-norm."""
+    return nn.TransformerBlock(D, H, 4 * D)
+
+
+def torch_block(nn: Any) -> Any:
+    """The same block, its attention written out."""
+    import torch
+
+    class Block(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(D), nn.LayerNorm(D)
+            self.q, self.k, self.v, self.out = (nn.Linear(D, D) for _ in range(4))
+            self.linear1, self.linear2 = nn.Linear(D, 4 * D), nn.Linear(4 * D, D)
+
+        def heads(self, x: Any) -> Any:
+            return x.view(len(x), T, H, D // H).transpose(1, 2)
+
+        def forward(self, x: Any) -> Any:
+            h = self.norm1(x)
+            q, k, v = self.heads(self.q(h)), self.heads(self.k(h)), self.heads(self.v(h))
+            weights = torch.softmax(q @ k.transpose(-1, -2) / (D // H) ** 0.5, -1)
+            x = x + self.out((weights @ v).transpose(1, 2).reshape(x.shape))
+            return x + self.linear2(nn.functional.gelu(self.linear1(self.norm2(x))))
+
+    return Block()
+
+
+def block_data() -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((B, T, D)).astype("f"), rng.standard_normal((B, T, D)).astype("f")
+
+
+def works() -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
+    """For each work our step and PyTorch's."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for batch in (64, 512):
+        data = rng.standard_normal((batch, 784)).astype("f"), rng.integers(0, 10, batch)
+        found[f"MLP 784-256-128-10, batch {batch}"] = (
+            ours(mlp, "cross_entropy", *data),
+            pytorch(mlp, "cross_entropy", *data),
+        )
+    data = block_data()
+    found[f"transformer block, B {B} T {T} D {D} H {H}"] = (
+        ours(our_block, "mse_loss", *data),
+        pytorch(torch_block, "mse_loss", *data),
+    )
+    data = rng.standard_normal((64, 1, 28, 28)).astype("f"), rng.integers(0, 10, 64)
+    found["depthwise-separable net, 64 × 1 × 28 × 28"] = (
+        ours(separable, "cross_entropy", *data),
+        pytorch(separable, "cross_entropy", *data),
+    )
+    return found
+
+
+PEAK = """
+import sys
+sys.path.insert(0, "benchmarks")
+import nn, {modules}
+
+def kilobytes(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+before = kilobytes("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # forget the peak of the import
+step = nn.{work}(nn.{block}, "mse_loss", *nn.block_data())
+for _ in range(5):
+    step()
+print(kilobytes("VmHWM") - before)
+"""
+
+
+def peak(work: str, modules: str, block: str) -> float:
+    """Peak memory of steps of a transformer block above that after the import, in MB, in a new process (Linux)."""
+    code = PEAK.format(work=work, modules=modules, block=block)
+    root = Path(__file__).parents[1]
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    return int(out.stdout) / 1e3
+
+
+def main(rounds: int = 25) -> None:
+    """Print the table."""
+    import torch
+
+    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {rounds} rounds\n")
+    for name, pair in works().items():
+        times: list[list[float]] = [[], []]
+        for i in range(rounds + 2):
+            for k, work in enumerate(pair):
+                start = perf_counter()
+                work()
+                if i > 1:  # the first two warm up
+                    times[k].append((perf_counter() - start) * 1e3)
+        a, b = map(median, times)
+        print(f"{name:<46} ours {a:8.2f} ms   PyTorch {b:8.2f} ms   ours / PyTorch {a / b:5.2f}")
+    if Path("/proc/self/clear_refs").exists():
+        a = peak("ours", "odyssey.nn, odyssey.optim", "our_block")
+        b = peak("pytorch", "torch", "torch_block")
+        name = "peak memory of the transformer step"
+        print(f"{name:<46} ours {a:8.1f} MB   PyTorch {b:8.1f} MB   ours / PyTorch {a / b:5.2f}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
