@@ -1,54 +1,13 @@
-"""The exercises of the chapter attention: solutions pass, stubs fail, and each known mistake gets its own hint."""
+"""The exercises of the chapter attention: each known mistake gets its own hint."""
 
 from math import sqrt
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from odyssey.exercises import attention as checks
 from odyssey.exercises.attention import check_attention, check_heads, check_merge, check_scores
 from odyssey.nn.functional import scaled_dot_product_attention
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "nn" / "attention.ipynb"
-LABELS = {
-    "ex-attention-mask": "check_attention",
-    "ex-attention-heads": "check_heads",
-    "ex-attention-scores": "check_scores",
-    "ex-attention-merge": "check_merge",
-}
-
-
-def run(*codes):
-    namespace = {"np": np, "sqrt": sqrt}
-    for code in codes:
-        exec("from odyssey.exercises.attention import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
+from tests.exercises import hint
 
 # ---- attention with a mask ----
 

@@ -1,56 +1,15 @@
-"""The exercises of the chapter convolution: solutions pass, stubs fail, and each known mistake gets its own hint."""
+"""The exercises of the chapter convolution: each known mistake gets its own hint."""
 
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import odyssey.nn.functional as F
 from odyssey import Tensor
-from odyssey.exercises import convolution as checks
 from odyssey.exercises.convolution import check_cost, check_gradients, check_length, check_separate
 from odyssey.nn.convolution.geometry import output_length
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "nn" / "convolution.ipynb"
-LABELS = {
-    "ex-convolution-length": "check_length",
-    "ex-convolution-gradients": "check_gradients",
-    "ex-convolution-cost": "check_cost",
-    "ex-convolution-separate": "check_separate",
-}
-
-
-def run(*codes):
-    namespace = {"np": np}
-    for code in codes:
-        exec("from odyssey.exercises.convolution import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
+from tests.exercises import hint
 
 # ---- the length ----
 

@@ -1,6 +1,4 @@
-"""The exercises of the chapter dropout: solutions pass, stubs fail, and each known mistake gets its own hint."""
-
-from pathlib import Path
+"""The exercises of the chapter dropout: each known mistake gets its own hint."""
 
 import numpy as np
 import pytest
@@ -9,46 +7,7 @@ import odyssey.nn.functional as F
 from odyssey import Tensor, no_grad
 from odyssey.exercises import dropout as checks
 from odyssey.exercises.dropout import check_average, check_drop, check_fit, check_spread
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "nn" / "dropout.ipynb"
-LABELS = {
-    "ex-dropout-drop": "check_drop",
-    "ex-dropout-spread": "check_spread",
-    "ex-dropout-fit": "check_fit",
-    "ex-dropout-average": "check_average",
-}
-
-
-def run(*codes):
-    namespace = {"np": np, "F": F, "no_grad": no_grad, "Tensor": Tensor}
-    for code in codes:
-        exec("from odyssey.exercises.dropout import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
+from tests.exercises import hint
 
 # ---- by hand ----
 

@@ -1,50 +1,11 @@
-"""The exercises of the chapter modules: solutions pass, stubs fail, and each known mistake gets its own hint."""
-
-from pathlib import Path
+"""The exercises of the chapter modules: each known mistake gets its own hint."""
 
 import numpy as np
 import pytest
 
 from odyssey.exercises import modules as checks
 from odyssey.exercises.modules import check_gain, check_smoothing, check_translate
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "nn" / "modules.ipynb"
-LABELS = {
-    "ex-modules-gain": "check_gain",
-    "ex-modules-smoothing": "check_smoothing",
-    "ex-modules-translate": "check_translate",
-}
-
-
-def run(*codes):
-    namespace = {"np": np}
-    for code in codes:
-        exec("from odyssey.exercises.modules import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
+from tests.exercises import hint
 
 
 def by_sampling(statistic):

@@ -1,55 +1,13 @@
-"""The exercises of the chapter normalization: solutions pass, stubs fail, and each known mistake gets its own hint."""
-
-from pathlib import Path
+"""The exercises of the chapter normalization: each known mistake gets its own hint."""
 
 import numpy as np
 import pytest
 
 import odyssey.nn.functional as F
 from odyssey import Tensor, nn
-from odyssey.exercises import normalization as checks
 from odyssey.exercises.normalization import check_axes, check_backward, check_fold, check_running
 from odyssey.nn.normalization import standardize_vjp
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "nn" / "normalization.ipynb"
-LABELS = {
-    "ex-normalization-backward": "check_backward",
-    "ex-normalization-axes": "check_axes",
-    "ex-normalization-running": "check_running",
-    "ex-normalization-fold": "check_fold",
-}
-
-
-def run(*codes):
-    namespace = {"np": np}
-    for code in codes:
-        exec("from odyssey.exercises.normalization import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
+from tests.exercises import hint
 
 # ---- the gradient ----
 

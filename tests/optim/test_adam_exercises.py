@@ -1,51 +1,12 @@
-"""The exercises of the chapter adam: solutions pass, stubs fail, and each known mistake gets its own hint."""
+"""The exercises of the chapter adam: each known mistake gets its own hint."""
 
 from math import sqrt
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from odyssey.exercises import adam as checks
 from odyssey.exercises.adam import check_adam, check_half_speed, check_largest_step
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "optim" / "adam.ipynb"
-LABELS = {
-    "ex-adam-formula": "check_adam",
-    "ex-adam-bound": "check_largest_step",
-    "ex-adam-half-speed": "check_half_speed",
-}
-
-
-def run(*codes):
-    namespace = {"np": np, "sqrt": sqrt}
-    for code in codes:
-        exec("from odyssey.exercises.adam import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
+from tests.exercises import hint
 
 
 def adam(mistake="", start=1, sign=1):

@@ -1,52 +1,13 @@
-"""The exercises of the chapter beyond_adam: solutions pass, stubs fail, and each known mistake gets its own hint."""
+"""The exercises of the chapter beyond_adam: each known mistake gets its own hint."""
 
 from math import ceil, log
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from odyssey.exercises import beyond_adam as checks
 from odyssey.exercises.beyond_adam import check_lion, check_rounds, check_steepest
-from odyssey.optim.beyond_adam import QUINTIC
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "optim" / "beyond_adam.ipynb"
-LABELS = {
-    "ex-beyond-adam-lion": "check_lion",
-    "ex-beyond-adam-steepest": "check_steepest",
-    "ex-beyond-adam-rounds": "check_rounds",
-}
-
-
-def run(*codes):
-    namespace = {"np": np, "QUINTIC": QUINTIC}
-    for code in codes:
-        exec("from odyssey.exercises.beyond_adam import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
+from tests.exercises import hint
 
 
 def lion(step=lambda inside, p, lr, decay: lr * (np.sign(inside) + decay * p), order="step", betas=(0, 1), sign=1):

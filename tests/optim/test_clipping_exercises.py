@@ -1,53 +1,11 @@
-"""The exercises of the chapter clipping: solutions pass, stubs fail, and each known mistake gets its own hint."""
-
-from pathlib import Path
+"""The exercises of the chapter clipping: each known mistake gets its own hint."""
 
 import numpy as np
 import pytest
 
-from odyssey.exercises import clipping as checks
 from odyssey.exercises.clipping import check_clip, check_options, check_sign, check_threshold
 from odyssey.optim.clipping import clip_grad_norm
-from tools.chapters import exercise_cells
-from tools.source_cells import load
-
-NOTEBOOK = Path(__file__).parents[2] / "book" / "optim" / "clipping.ipynb"
-LABELS = {
-    "ex-clipping-norm": "check_clip",
-    "ex-clipping-smooth": "check_options",
-    "ex-clipping-sign": "check_sign",
-    "ex-clipping-quantile": "check_threshold",
-}
-
-
-def run(*codes):
-    namespace = {"np": np}
-    for code in codes:
-        exec("from odyssey.exercises.clipping import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
+from tests.exercises import hint
 
 # ---- the function ----
 

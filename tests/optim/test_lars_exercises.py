@@ -1,4 +1,4 @@
-"""The exercises of the chapter lars: solutions pass, stubs fail, and each known mistake gets its own hint."""
+"""The exercises of the chapter lars: each known mistake gets its own hint."""
 
 from pathlib import Path
 
@@ -6,51 +6,12 @@ import numpy as np
 import pytest
 
 from odyssey import Tensor
-from odyssey.exercises import lars as checks
 from odyssey.exercises.lars import check_exclude, check_lars, check_noise_scale, check_trust_ratio
 from odyssey.optim import LARS
 from odyssey.optim.lars import trust_ratio
-from tools.chapters import exercise_cells
-from tools.source_cells import load
+from tests.exercises import hint
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = ROOT / "book" / "optim" / "lars.ipynb"
-LABELS = {
-    "ex-lars-ratio": "check_trust_ratio",
-    "ex-lars-step": "check_lars",
-    "ex-lars-noise": "check_noise_scale",
-    "ex-lars-exclude": "check_exclude",
-}
-
-
-def run(*codes):
-    namespace = {"np": np}
-    for code in codes:
-        exec("from odyssey.exercises.lars import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
 
 # ---- the ratio ----
 

@@ -7,52 +7,13 @@ import numpy as np
 import pytest
 
 from odyssey import Tensor
-from odyssey.exercises import mixed_precision as checks
 from odyssey.exercises.mixed_precision import check_best_scale, check_next_scale, check_spacing, check_train_step
 from odyssey.optim import SGD
 from odyssey.optim.clipping import clip_grad_norm
 from odyssey.optim.mixed_precision import GradScaler
-from tools.chapters import exercise_cells
-from tools.source_cells import load
+from tests.exercises import hint
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = ROOT / "book" / "optim" / "mixed_precision.ipynb"
-LABELS = {
-    "ex-mixed-precision-spacing": "check_spacing",
-    "ex-mixed-precision-scale": "check_next_scale",
-    "ex-mixed-precision-order": "check_train_step",
-    "ex-mixed-precision-best": "check_best_scale",
-}
-
-
-def run(*codes):
-    namespace = {"np": np, "clip_grad_norm": clip_grad_norm}
-    for code in codes:
-        exec("from odyssey.exercises.mixed_precision import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
 
 # ---- spacing ----
 

@@ -1,4 +1,4 @@
-"""The exercises of the chapter schedulers: solutions pass, stubs fail, and each known mistake gets its own hint.
+"""The exercises of the chapter schedulers: each known mistake gets its own hint.
 
 At the end: the rates of the package against those of PyTorch, which the chapter shows too.
 """
@@ -11,49 +11,10 @@ import numpy as np
 import pytest
 
 from odyssey import Tensor, optim
-from odyssey.exercises import schedulers as checks
 from odyssey.exercises.schedulers import check_plan, check_rate_for, check_reading, check_reductions
-from tools.chapters import exercise_cells
-from tools.source_cells import load
+from tests.exercises import hint
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = ROOT / "book" / "optim" / "schedulers.ipynb"
-LABELS = {
-    "ex-schedulers-plan": "check_plan",
-    "ex-schedulers-floor": "check_rate_for",
-    "ex-schedulers-patience": "check_reductions",
-    "ex-schedulers-reading": "check_reading",
-}
-
-
-def run(*codes):
-    namespace = {"np": np, "cos": cos, "pi": pi, "inf": inf}
-    for code in codes:
-        exec("from odyssey.exercises.schedulers import *\n" + code, namespace)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_solution_of_the_chapter_passes(label, capsys):
-    run(*exercise_cells(load(NOTEBOOK), label)[1])
-    assert capsys.readouterr().out.startswith("Correct: ")
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_the_stub_of_the_chapter_fails_with_a_hint(label, capsys):
-    run(exercise_cells(load(NOTEBOOK), label)[0])
-    assert "Not yet: " in capsys.readouterr().out
-
-
-def test_every_check_of_the_module_is_used():
-    assert sorted(LABELS.values()) == sorted(name for name in vars(checks) if name.startswith("check_"))
-
-
-def hint(check, answer, capsys):
-    assert check(answer) is False
-    out = capsys.readouterr().out
-    assert out.startswith("Not yet: ")
-    return out
-
 
 # ---- warm-up and cosine ----
 
