@@ -92,10 +92,15 @@ def clipping(torch: Any, grads: ARRAYS, max_norm: float) -> dict[str, Callable[[
 
 
 def measure(works: dict[str, Callable[[], Any]], rounds: int, inner: int) -> dict[str, float]:
-    """Median milliseconds of a step of each, taken in turns."""
+    """Median milliseconds of a step of each, taken in turns that begin with another one in each round.
+
+    What runs before leaves its data in the cache: a fixed order would favour some.
+    """
     times: dict[str, list[float]] = {name: [] for name in works}
+    names = list(works)
     for i in range(rounds + 2):
-        for name, work in works.items():
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            work = works[name]
             start = perf_counter()
             for _ in range(inner):
                 work()

@@ -86,8 +86,10 @@ def clip_grad_norm(
         factor = limit / (length + 1e-6)
         with np.errstate(invalid="ignore"):  # infinity times 0
             for g in gradients if not factor >= 1 else ():  # so that NaN counts as too long
-                wide = np.promote_types(g.dtype, np.float32)  # float16 would round the factor
-                np.multiply(g, factor, out=g, dtype=wide, casting="unsafe")
+                if g.dtype.itemsize >= 4:
+                    np.multiply(g, factor, out=g)
+                else:  # float16 would round the factor
+                    np.multiply(g, factor, out=g, dtype=np.float32, casting="unsafe")
     return length
 
 

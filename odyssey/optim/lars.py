@@ -19,7 +19,8 @@ def sum_of_squares(x: Array) -> float:
     """
     full = x.size - x.size % 1024
     rows, rest = x[:full].reshape(-1, 1024), x[full:]
-    return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
+    total = float(np.add.reduce(np.vecdot(rows, rows), dtype=np.float64))
+    return total + float(np.vecdot(rest, rest)) if rest.size else total
 
 
 @np.errstate(over="ignore")
