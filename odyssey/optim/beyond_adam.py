@@ -147,8 +147,7 @@ class Muon(Optimizer):
     matrices only: train biases, embeddings and the last layer with AdamW beside it.
     """
 
-    layerwise = True
-    work_arrays = 4
+    layerwise, shareable, work_arrays = True, False, 4
     options: ClassVar[dict[str, Check]] = {
         "lr": nonnegative,
         "momentum": nonnegative,

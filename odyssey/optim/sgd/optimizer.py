@@ -111,6 +111,8 @@ class Blocks(States):
 class Moves(Blocks):
     """Calls `update` for one piece, or for many in two threads."""
 
+    shareable: ClassVar[bool] = True  # False: the products in `update` have threads of their own
+
     def _move(self, piece: Piece, thread: int = 0) -> None:
         """Call `update` for one piece, in the workspace of `thread`."""
         p, g, state, t, group, bucket, at, to = piece
@@ -128,7 +130,8 @@ class Moves(Blocks):
 
     def _move_all(self, pieces: list[Piece]) -> None:
         """Call `update` for all pieces, in two threads if there is enough to do."""
-        if sum(piece.to - piece.at for piece in pieces) < WORTH_SHARING:
+        size = sum(piece.to - piece.at for piece in pieces)
+        if size < WORTH_SHARING or not self.shareable:
             for piece in pieces:
                 self._move(piece)
             return
