@@ -132,8 +132,8 @@ def gelu(x: Array, approximate: str = "none") -> Rule:
         for start in range(0, flat.size, BLOCK):
             part = slice(start, start + BLOCK)
             rule(flat[part], out[part], slope[part])
-    slope = slope.reshape(x.shape)
-    return out.reshape(x.shape), lambda g: (g * slope,)
+    derivative = slope.reshape(x.shape)
+    return out.reshape(x.shape), lambda g: (g * derivative,)
 
 
 def _gelu_block(x: Array, out: Array, slope: Array) -> None:
