@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odyssey import amp, detect_anomaly, gradcheck, no_grad
+from odyssey import Tensor, amp, detect_anomaly, gradcheck, no_grad
 from odyssey.amp import GradScaler, autocast
+from odyssey.autograd import PRIMITIVES, primitive
 from odyssey.autograd.tape.entry import mode
 from odyssey.data import DataLoader, load_digits
 from odyssey.optim import SGD, Adam, mixed_precision
@@ -120,6 +121,25 @@ def test_products_are_those_of_rounded_numbers(name, half, dtype) -> None:
     assert x.grad.dtype == y.grad.dtype == dtype
     if dtype == np.float32:
         assert not np.allclose(out.data, operation(x.data, y.data), **tolerance)  # it did round
+
+
+def test_a_product_under_autocast_rounds_its_inputs_and_not_its_options() -> None:
+    """An option that stands after the slash may be an array too: a mask of -1e9 must not become -inf."""
+    seen: list = []
+
+    @primitive(product=True)
+    def masked_product(x, y, /, mask):
+        seen.extend((x, y, mask))
+        return x @ y + mask, (lambda g: g @ y.T, lambda g: x.T @ g)
+
+    try:
+        fine = np.full((1, 1), 1 + 2.0**-20, np.float32)
+        with autocast():
+            masked_product(Tensor(fine, requires_grad=True), fine, np.full((1, 1), -1e9, np.float32))
+    finally:
+        del PRIMITIVES["masked_product"]
+    x, y, mask = seen
+    assert x.item() == y.item() == 1 and mask.item() == np.float32(-1e9)
 
 
 def test_sums_are_in_float32_and_other_operations_stay() -> None:

@@ -31,16 +31,17 @@ def half_vjp(vjp: Any, half: Any) -> Any:
     return None if vjp is None else of_rounded
 
 
-def halved(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """`rule`, which inside `autocast` sees rounded inputs and whose vjp sees rounded gradients."""
+def halved(rule: Callable[..., Any], n: int) -> Callable[..., Any]:
+    """`rule`, which inside `autocast` sees its `n` inputs rounded, and whose vjp its gradients."""
 
     @functools.wraps(rule)
-    def half_rule(*inputs: Any, **options: Any) -> Any:
+    def half_rule(*args: Any, **options: Any) -> Any:
         half = mode.half
         if half is None:
-            return rule(*inputs, **options)
+            return rule(*args, **options)
+        inputs = [rounded(x, half) for x in args[:n]]
         with np.errstate(over="ignore", invalid="ignore"):
-            out, vjp = rule(*(rounded(x, half) for x in inputs), **options)
+            out, vjp = rule(*inputs, *args[n:], **options)
         return out, half_vjp(vjp, half)
 
     return half_rule

@@ -51,7 +51,7 @@ def primitive(
         fixed = vjp if isinstance(vjp, tuple) else (vjp,) * n
         if vjp is not None and (len(fixed) != n or not all(map(callable, fixed))):
             raise TypeError(f"{rule.__name__}: vjp must have one function for each of {n} inputs")
-        general = _general(halved(rule) if product else rule, vjp, sequence, conditions, n)
+        general = _general(halved(rule, n) if product else rule, vjp, sequence, conditions, n)
         make_fast = {1: _unary, 2: _binary}.get(n if len(parameters) == n and not sequence else 0)
         operation = functools.wraps(rule)(make_fast(rule, vjp, general) if make_fast else general)
         PRIMITIVES[rule.__name__] = operation
