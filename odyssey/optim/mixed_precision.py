@@ -123,10 +123,8 @@ class ScaledLoss(Tensor):
             super().backward(grad, retain_tape)
 
 
-def scaled(loss: Any, factor: float) -> Any:
+def scaled(loss: Tensor, factor: float) -> Any:
     """`loss`, a Tensor, times `factor`, as a ScaledLoss."""
-    if not isinstance(loss, Tensor):
-        raise TypeError(f"GradScaler.scale: expected a Tensor, got {type(loss).__name__}")
     with np.errstate(over="ignore"):
         out = loss * factor
     out.__class__ = ScaledLoss
@@ -161,6 +159,8 @@ class LossScale:
         """`loss` times the scale: a Tensor, or a list or tuple of them."""
         if isinstance(loss, list | tuple):
             return type(loss)(self.scale(x) for x in loss)
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"GradScaler.scale: expected a Tensor, got {type(loss).__name__}")
         return scaled(loss, self._scale) if self._enabled else loss
 
     def adapt(self, overflow: bool) -> None:

@@ -326,9 +326,17 @@ def load_checkpoint(
     """
     parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler, "loader": loader}
     check_parts("load_checkpoint", model, parts)
-    data = Path(path).read_bytes()
     with naming(path, "the file"):
-        arrays, content = decoded(data)
+        found = decoded(Path(path).read_bytes())
+    return restore(path, found, model, parts)
+
+
+def restore(
+    path: Any, found: tuple[dict[str, Array], Any], model: Module, parts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Bring back what `decoded` has read from the file `path`; see `load_checkpoint`."""
+    (arrays, content), optimizer, loader = found, parts["optimizer"], parts["loader"]
+    with naming(path, "the file"):
         weights = check_model(model, arrays)
         states = check_kinds(content, parts)
         plan = plan_generators(content["generators"], generators(model, loader))

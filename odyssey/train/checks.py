@@ -42,11 +42,6 @@ def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"fit: expected {name} {wanted}, got {value!r}")
 
 
-def epochs_of(value: Any) -> int:
-    """A whole number of at least 0."""
-    return 0 if type(value) is int and value == 0 else count("fit", "epochs", value)
-
-
 def check_parts(model: Any, loss_fn: Any, optimizer: Any, scheduler: Any, scaler: Any) -> None:
     """Raise TypeError or ValueError unless these five can train together."""
     of_type("model", model, Module, "the order is fit(model, loss_fn, loader, optimizer)")

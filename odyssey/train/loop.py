@@ -14,9 +14,10 @@ from ..autograd import no_grad
 from ..nn import Module
 from ..optim import GradScaler, Optimizer, ReduceOnPlateau, autocast, clip_grad_norm
 from ..optim.clipping import at_least
+from ..optim.schedulers.plateau import whole
 from . import checks
 from .callbacks import Callbacks, State, metric_of
-from .checkpoint import CheckpointError, decoded, load_checkpoint, naming, save_checkpoint
+from .checkpoint import CheckpointError, decoded, naming, restore, save_checkpoint
 from .history import History
 from .progress import advance, progress_bar
 
@@ -192,16 +193,18 @@ class Run(Step):
         if path is None or not os.path.exists(path):
             return
         with naming(path, "the record of the run"):
-            extra = decoded(Path(path).read_bytes())[1]["extra"]
+            whole_file = decoded(Path(path).read_bytes())
+            extra = whole_file[1]["extra"]
             if not isinstance(extra, dict) or set(extra) != set(RECORD):
                 raise CheckpointError("it was not written by fit; read it with load_checkpoint, "
                                       "and pass fit another file")  # fmt: skip
-            found = History.from_dict(extra["history"])
+            history = History.from_dict(extra["history"])
             self.callbacks.check_states(extra["callbacks"])
             within, seconds = bool(extra["within"]), float(extra["seconds"])
-        load_checkpoint(path, **self.parts())  # changes nothing if it fails
+        parts = self.parts()
+        restore(path, whole_file, parts.pop("model"), parts)  # changes nothing if it fails
         self.callbacks.load_state_dict(extra["callbacks"])
-        vars(self.state.history).update(vars(found))
+        vars(self.state.history).update(vars(history))
         self.within, self.seconds = within, seconds
 
 
@@ -279,7 +282,7 @@ def fit(
     checks.check_options(scheduler, scheduler_step, validate, monitor, on_nonfinite, progress)
     checks.check_half(amp_dtype)
     checks.check_files(checkpoint, checkpoint_every, history)
-    count = checks.epochs_of(epochs)
+    count = whole("fit", "epochs", epochs)
     limit = inf if clip_norm is None else at_least("fit", "clip_norm", clip_norm, 0.0)
     history = History() if history is None else history
     state = State(model, optimizer, loader, scheduler, scaler, count, history)

@@ -6,7 +6,9 @@ are where the derivative jumps and the convention is PyTorch's. PyTorch's result
 `tests/reference/autograd.npz`, made by `tests/reference/make_autograd.py`.
 """
 
+import gc
 import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +43,18 @@ class Case(NamedTuple):
     def run(self, *inputs: Any) -> Tensor:
         """Our result for `inputs`, Tensors or arrays."""
         return eval(self.ours, {"np": np, "ops": ops}, dict(zip("xyz", inputs, strict=False)))
+
+
+def check_freed(forward: Callable[[], list[Any]]) -> None:
+    """What the weak references that `forward` returns point at is gone, without the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        refs = forward()
+        assert len(refs) > 100 and not any(ref() is not None for ref in refs)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def primitives_of(package: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """odyssey.nn.attention: equal to PyTorch, right gradients, the symmetries, masks, dropout, errors, and a small task."""
 
-from math import prod, sqrt
-from pathlib import Path
+from math import sqrt
 
 import numpy as np
 import pytest
@@ -13,26 +12,9 @@ from odyssey import Tensor, gradcheck, nn, no_grad
 from odyssey.amp import autocast
 from odyssey.nn.attention import additive_mask, exponentials
 from odyssey.optim import Adam
+from tests.nn.reference import read_reference
 
-FOLDER = Path(__file__).parents[1] / "reference"
-
-
-def read_reference():
-    """{case: {name: array}}; make_attention.py says how the file is laid out."""
-    with np.load(FOLDER / "attention.npz") as file:
-        names, shapes, numbers = file["names"].tolist(), file["shapes"].tolist(), file["numbers"]
-    cases: dict[str, dict[str, np.ndarray]] = {}
-    start = 0
-    for name, text in zip(names, shapes, strict=True):
-        shape = tuple(map(int, text.split()))
-        case, what = name.rsplit("/", 1)
-        cases.setdefault(case, {})[what] = numbers[start : start + prod(shape)].reshape(shape).copy()
-        start += prod(shape)
-    assert start == numbers.size
-    return cases
-
-
-REFERENCE = read_reference()
+REFERENCE = read_reference("attention")
 
 
 def tensor(x):

@@ -4,7 +4,6 @@ import copy
 import pickle
 from itertools import product
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,8 @@ from odyssey.data import DataLoader, load_digits
 from odyssey.nn.convolution import pooling, rules
 from odyssey.nn.convolution.geometry import columns, cropped, images, offsets, output_length, output_size, padded, pair
 from odyssey.optim import Adam
+from tests.nn.reference import read_reference
 
-FILE = Path(__file__).parents[1] / "reference" / "convolution.npz"
 # stride, padding, dilation, groups: as in CONVOLUTIONS of make_convolution.py
 CONVOLUTIONS = [
     ((1, 1), (0, 0), (1, 1), 1), ((1, 1), (1, 1), (1, 1), 1), ((2, 1), (1, 0), (1, 1), 1), ((2, 3), (2, 1), (2, 1), 1),
@@ -35,22 +34,7 @@ POOLINGS = [
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 
 
-def read_reference():
-    """{case: {name: array}}; make_convolution.py says how the file is laid out."""
-    with np.load(FILE) as file:
-        names, shapes, numbers = file["names"].tolist(), file["shapes"].tolist(), file["numbers"]
-    cases, start = {}, 0
-    for name, text in zip(names, shapes, strict=True):
-        shape = tuple(map(int, text.split()))
-        case, what = name.rsplit("/", 1)
-        array = numbers[start : start + prod(shape)].reshape(shape)
-        cases.setdefault(case, {})[what] = array.astype("float32" if "float32" in case else "float64")
-        start += prod(shape)
-    assert start == numbers.size
-    return cases
-
-
-REFERENCE = read_reference()
+REFERENCE = read_reference("convolution", typed=True)
 CASES = [case for case in REFERENCE if case != "network"]
 
 

@@ -2,8 +2,7 @@
 
 import copy
 import pickle
-from math import prod, sqrt
-from pathlib import Path
+from math import sqrt
 
 import numpy as np
 import pytest
@@ -17,28 +16,12 @@ from odyssey.autograd import primitive
 from odyssey.data import DataLoader, load_digits
 from odyssey.nn.dropout import check_probability, dropout_mask
 from odyssey.optim import Adam
+from tests.nn.reference import read_reference
 
-FILE = Path(__file__).parents[1] / "reference" / "dropout.npz"
 RATES = (0.0, 0.1, 0.5, 0.8, 1.0)
 
 
-def read_reference():
-    """{case: {name: array}}; make_dropout.py says how the file is laid out."""
-    with np.load(FILE) as file:
-        names, shapes, numbers = file["names"].tolist(), file["shapes"].tolist(), file["numbers"]
-    cases: dict[str, dict[str, np.ndarray]] = {}
-    start = 0
-    for name, text in zip(names, shapes, strict=True):
-        shape = tuple(map(int, text.split()))
-        case, what = name.rsplit("/", 1)
-        array = numbers[start : start + prod(shape)].reshape(shape)
-        cases.setdefault(case, {})[what] = array.astype(np.float32 if "float32" in case else np.float64)
-        start += prod(shape)
-    assert start == numbers.size
-    return cases
-
-
-REFERENCE = read_reference()
+REFERENCE = read_reference("dropout", typed=True)
 CASES = [case for case in REFERENCE if " " in case]
 
 

@@ -5,7 +5,6 @@ import gc
 import pickle
 import weakref
 from math import erfc, exp, log, pi, prod, sqrt
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,26 +19,9 @@ from odyssey.data import DataLoader, load_digits
 from odyssey.nn.modules.initial import GAINS, fans, gain_of
 from odyssey.nn.modules.normal import LONG, cdf_and_density, scaled_erfc
 from odyssey.optim import SGD, Adam
+from tests.nn.reference import FOLDER, read_reference
 
-FOLDER = Path(__file__).parents[1] / "reference"
-
-
-def read_reference():
-    """{case: {name: array}}; make_modules.py says how the file is laid out."""
-    with np.load(FOLDER / "modules.npz") as file:
-        names, shapes, numbers = file["names"].tolist(), file["shapes"].tolist(), file["numbers"]
-    cases: dict[str, dict[str, np.ndarray]] = {}
-    start = 0
-    for name, text in zip(names, shapes, strict=True):
-        shape = tuple(map(int, text.split()))
-        case, what = name.rsplit("/", 1)
-        cases.setdefault(case, {})[what] = numbers[start : start + prod(shape)].reshape(shape).copy()
-        start += prod(shape)
-    assert start == numbers.size
-    return cases
-
-
-REFERENCE = read_reference()
+REFERENCE = read_reference("modules")
 CASES = [case for case, arrays in REFERENCE.items() if "g" in arrays]
 
 

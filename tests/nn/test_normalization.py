@@ -1,8 +1,7 @@
 """odyssey.nn.normalization: equal to PyTorch, right gradients, invariances, running statistics, errors, and a stack."""
 
 from ast import literal_eval
-from math import inf, nan, prod
-from pathlib import Path
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -16,26 +15,9 @@ from odyssey.amp import autocast
 from odyssey.data import DataLoader, load_digits
 from odyssey.nn.normalization import Standard, standardize, standardize_vjp
 from odyssey.optim import SGD
+from tests.nn.reference import read_reference
 
-FOLDER = Path(__file__).parents[1] / "reference"
-
-
-def read_reference():
-    """{case: {name: array}}; make_normalization.py says how the file is laid out."""
-    with np.load(FOLDER / "normalization.npz") as file:
-        names, shapes, values = file["names"].tolist(), file["shapes"].tolist(), file["values"]
-    cases: dict[str, dict[str, np.ndarray]] = {}
-    start = 0
-    for name, text in zip(names, shapes, strict=True):
-        shape = tuple(map(int, filter(None, text.split(","))))
-        case, what = name.rsplit("/", 1)
-        cases.setdefault(case, {})[what] = values[start : start + prod(shape)].reshape(shape).copy()
-        start += prod(shape)
-    assert start == values.size
-    return cases
-
-
-REFERENCE = read_reference()
+REFERENCE = read_reference("normalization")
 
 
 def cases(kind):

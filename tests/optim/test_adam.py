@@ -13,6 +13,7 @@ from odyssey.data import DataLoader, load_digits
 from odyssey.optim import Adagrad, Adam, RMSProp
 from odyssey.optim.adam import Half, round_at_random
 from odyssey.optim.sgd import BLOCK, Dense, processors
+from tests.optim.test_sgd import allocated_by
 from tests.reference.make_optim import problem
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "optim.npz"
@@ -307,9 +308,5 @@ def test_a_step_allocates_nothing_that_grows() -> None:
             p.grad = np.ones_like(p.data)
             optimizer = Adam([p, leaf(np.zeros(3), np.float32)], **options)
             optimizer.step()
-            tracemalloc.start()
-            before = tracemalloc.get_traced_memory()[0]
-            optimizer.step()
-            peaks.append(tracemalloc.get_traced_memory()[1] - before)
-            tracemalloc.stop()
+            peaks.append(allocated_by(optimizer.step))
         assert max(peaks) < 20_000

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from odyssey import Tensor, detect_anomaly, optim
 from odyssey.optim import SGD, Adam, AdamW
 from odyssey.optim.sgd import BLOCK
 from tests.optim.test_adam import digits_loss
-from tests.optim.test_sgd import equal, leaf, snapshot, with_gradients
+from tests.optim.test_sgd import allocated_by, equal, leaf, snapshot, with_gradients
 from tests.reference.make_optim_young import CONFIGURATIONS, FIRST, problem
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "optim_young.npz"
@@ -124,12 +123,7 @@ def check_memory(make, shapes, limit=20_000) -> None:
         params = with_gradients([shape, (2, 3), (3, 2)], np.random.default_rng(0), np.float32)
         optimizer = make(params)
         optimizer.step()
-        tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
-        optimizer.step()
-        peak = tracemalloc.get_traced_memory()[1] - before
-        tracemalloc.stop()
-        assert peak < limit, shape
+        assert allocated_by(optimizer.step) < limit, shape
 
 
 def check_order(make) -> None:

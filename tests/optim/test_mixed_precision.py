@@ -2,7 +2,6 @@
 
 import json
 import threading
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from odyssey.data import DataLoader, load_digits
 from odyssey.optim import SGD, Adam, mixed_precision
 from odyssey.optim.clipping import clip_grad_norm
 from odyssey.optim.mixed_precision import round_bfloat16, round_float16
-from tests.optim.test_sgd import equal, leaf, snapshot
+from tests.optim.test_sgd import allocated_by, equal, leaf, snapshot
 from tests.reference.make_optim_rates import SCALERS, gradients
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "optim_rates.npz"
@@ -377,6 +376,8 @@ def test_scale_off_states_and_options() -> None:
     with pytest.raises(TypeError, match=r"^GradScaler.scale: "):
         scaler.scale(2.0)
     off = GradScaler(enabled=False)
+    with pytest.raises(TypeError, match=r"^GradScaler.scale: "):
+        off.scale(np.float32(1))
     params, optimizer = made()
     give(params)
     before = [p.grad.copy() for p in params]
@@ -414,12 +415,7 @@ def test_scale_off_states_and_options() -> None:
 def unscale_peak(grad) -> int:
     p = leaf(np.zeros(grad.shape), np.float32)
     p.grad, optimizer, scaler = grad, SGD([p], lr=0.1), GradScaler()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    scaler.unscale_(optimizer)
-    peak = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
-    return peak
+    return allocated_by(lambda: scaler.unscale_(optimizer))
 
 
 def test_unscale_allocates_nothing_that_grows() -> None:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from odyssey import Tensor, optim
 from odyssey.optim.sgd import BLOCK, WORTH_SHARING, processors, share
 from odyssey.optim.sgd.optimizer import Workspace
+from tests.optim.test_sgd import allocated_by
 
 SHAPES = [(5 * BLOCK + 7,), (300, 1000), (20,), (3,), (BLOCK, 2)]
 CASES = [
@@ -150,9 +150,4 @@ def test_transposed_gradients_allocate_nothing_that_grows() -> None:
         p.grad = np.ones((400, 300), np.float32).T
     optimizer = optim.Adam(params)
     optimizer.step()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    optimizer.step()
-    peak = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
-    assert peak < 20_000
+    assert allocated_by(optimizer.step) < 20_000
