@@ -1,9 +1,14 @@
-"""The training loop, what it measures, and checkpoints from which a run goes on bit for bit."""
+"""Training: the loop, its checkpoints, and what the voyages on real data are made of."""
 
-from .callbacks import EarlyStopping, State
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .history import History
-from .loop import fit
+from .training import (
+    CheckpointError,
+    EarlyStopping,
+    History,
+    State,
+    fit,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 __all__ = [
     "CheckpointError",

@@ -13,7 +13,7 @@ from odyssey import Tensor, nn
 from odyssey.data import DataLoader
 from odyssey.nn.functional import cross_entropy
 from odyssey.optim import Adam, GradScaler, OneCycleLR
-from odyssey.train.checkpoint import load_checkpoint, save_checkpoint
+from odyssey.train.training.checkpoint import load_checkpoint, save_checkpoint
 
 STEPS = 80
 

@@ -17,7 +17,7 @@ import safetensors.numpy
 from odyssey import Tensor, nn, optim
 from odyssey.data import DataLoader
 from odyssey.optim import SGD, Adam, AdamW, GradScaler
-from odyssey.train.checkpoint import DTYPES, CheckpointError, load_checkpoint, save_checkpoint
+from odyssey.train.training.checkpoint import DTYPES, CheckpointError, load_checkpoint, save_checkpoint
 from tests.train.killed_run import STEPS, build, everything, go, train
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_thirty_runs_killed_at_random_moments_end_as_if_undisturbed(tmp_path, un
 SAVE = """
 import resource, signal, sys
 from tests.train.killed_run import build, train
-from odyssey.train.checkpoint import save_checkpoint
+from odyssey.train.training.checkpoint import save_checkpoint
 path, size, deadly = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "deadly"
 parts = build()
 train(parts, until=11)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from ..nn import Module
-from ..optim import Optimizer
-from ..optim.schedulers.plateau import whole
-from ..optim.sgd.checks import count, nonnegative
+from ...nn import Module
+from ...optim import Optimizer
+from ...optim.schedulers.plateau import whole
+from ...optim.sgd.checks import count, nonnegative
 from .history import History
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from ..autograd import no_grad
-from ..nn import Module
-from ..optim import GradScaler, Optimizer, ReduceOnPlateau, autocast, clip_grad_norm
-from ..optim.clipping import at_least
-from ..optim.schedulers.plateau import whole
+from ...autograd import no_grad
+from ...nn import Module
+from ...optim import GradScaler, Optimizer, ReduceOnPlateau, autocast, clip_grad_norm
+from ...optim.clipping import at_least
+from ...optim.schedulers.plateau import whole
 from . import checks
 from .callbacks import Callbacks, State, metric_of
 from .checkpoint import CheckpointError, decoded, naming, restore, save_checkpoint

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.tape.entry import Array
-from ..nn import Module
+from ...autograd.tape.entry import Array
+from ...nn import Module
 from .generators import generator_states, generators, plan_generators
 
 FORMAT, VERSION = "odyssey-checkpoint", "1"

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
-from ..nn import Module
-from ..optim import GradScaler, Optimizer, ReduceOnPlateau, autocast
-from ..optim.schedulers.checks import real
-from ..optim.schedulers.scheduler import State as SchedulerState
-from ..optim.sgd.checks import count, flag
+from ...autograd import Tensor
+from ...nn import Module
+from ...optim import GradScaler, Optimizer, ReduceOnPlateau, autocast
+from ...optim.schedulers.checks import real
+from ...optim.schedulers.scheduler import State as SchedulerState
+from ...optim.sgd.checks import count, flag
 from .checkpoint import library
 from .history import History
 
