@@ -18,7 +18,7 @@ from tools.chapters import exercise_cells
 from tools.source_cells import cell_text, load
 
 BOOK = Path(__file__).parents[1] / "book"
-CHAPTERS = {path.stem: path for part in ("optim", "nn") for path in sorted((BOOK / part).glob("*.ipynb"))}
+CHAPTERS = {path.stem: path for part in ("optim", "nn", "train") for path in sorted((BOOK / part).glob("*.ipynb"))}
 
 # What a chapter has imported before its exercises, as far as they use it.
 IMPORTED = {

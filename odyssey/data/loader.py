@@ -9,7 +9,109 @@ from numpy.typing import NDArray
 from ._arguments import checked_count, checked_rng
 
 
-class DataLoader:
+class _Place:
+    """Where in its epoch a loader stands, and which of its iterators may move it."""
+
+    arrays: tuple[NDArray[Any], ...]
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    _rng: np.random.Generator
+
+    def _between_epochs(self) -> None:
+        # The epoch under way: how many of its batches were used, the order of its samples, the
+        # state of the generator before it drew that order, and a mark that only the newest
+        # iterator carries. Between epochs: all None.
+        self._position: int | None = None
+        self._order: NDArray[np.intp] | None = None
+        self._generator_before: dict[str, Any] | None = None
+        self._newest: object | None = None
+
+    def _check_newest(self, mark: object) -> None:
+        if self._newest is not mark:
+            raise RuntimeError("DataLoader: this iterator ended when a newer one was started, or a "
+                               "state loaded, on the same loader; for two loops at once make two "
+                               "loaders")  # fmt: skip
+
+
+class _Epochs(_Place):
+    """Batches, one epoch after another."""
+
+    def __len__(self) -> int:
+        """Number of batches in a whole epoch."""
+        samples = len(self.arrays[0])
+        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Begin an epoch; the first time after `load_state_dict`, go on with the one restored."""
+        restored = self._position is not None and self._newest is None
+        if not restored:
+            self._generator_before = _plain(self._rng.bit_generator.state) if self.shuffle else None
+            self._order = _sample_order(len(self.arrays[0]), self._rng if self.shuffle else None)
+            self._position = 0
+        # Drawn here and not at the first batch: iter() alone already fixes what the epoch will be.
+        self._newest = mark = object()
+        return self._batches(mark)
+
+    def _batches(self, mark: object) -> Iterator[tuple[NDArray[Any], ...]]:
+        self._check_newest(mark)
+        while (position := self._position) is not None and position < len(self):
+            assert self._order is not None
+            picked = self._order[position * self.batch_size :][: self.batch_size]
+            self._position = position + 1
+            # Indexing with an array copies, also without shuffle: a batch changed in place leaves
+            # the data alone.
+            yield tuple(array[picked] for array in self.arrays)
+            self._check_newest(mark)
+        self._between_epochs()
+
+
+class _Resumable(_Epochs):
+    """The place of the loader as plain values, and the way back to it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands, in the middle of an epoch or between two; `json` takes it.
+
+        ``samples``, ``batch_size``, ``shuffle``, ``drop_last``: what the loader was made with.
+        ``position``: batches used of the epoch under way, None between epochs. After the last
+        batch, before the loop has ended, it is the number of batches: still that epoch.
+        ``generator_before``: state of the generator before it drew the order of that epoch, from
+        which the order is drawn again. ``generator``: its state now; another one if others draw
+        from it too. Without `shuffle` both are None.
+
+        The order itself is not stored. NumPy may change how a Generator makes a permutation from
+        one feature release to another; resume with the NumPy that the run began with.
+        """
+        return {
+            **_made_with(self),
+            "position": self._position,
+            "generator_before": _plain(self._generator_before),
+            "generator": _plain(self._rng.bit_generator.state) if self.shuffle else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go where another loader stood: the next loop yields what was left of its epoch.
+
+        The loops after that are the epochs that the other would have had. The generator given as
+        `rng` is set in place, so whoever shares it sees the change. Iterators made before raise
+        RuntimeError. TypeError or ValueError, with nothing changed, if `state` is not from the
+        `state_dict` of a loader made with the same arguments over as many samples.
+        """
+        _check_state(self, state)
+        position = state["position"]
+        # What can fail happens on generators of our own, before the first attribute changes.
+        kind, drawing = type(self._rng.bit_generator), self.shuffle and position is not None
+        before = _generator_in(state, "generator_before", kind, needed=drawing)
+        now = _generator_in(state, "generator", kind, needed=self.shuffle)
+        self._order = None if position is None else _sample_order(len(self.arrays[0]), before)
+        self._position = position
+        self._generator_before = _plain(state["generator_before"])
+        self._newest = None
+        if now is not None:
+            self._rng.bit_generator.state = now.bit_generator.state
+
+
+class DataLoader(_Resumable):
     """Cut arrays into batches along their first axis; each `for` loop over the loader is one epoch.
 
     With ``shuffle`` an epoch is a new random permutation of the samples, so each of them comes once.
@@ -79,160 +181,66 @@ class DataLoader:
                 f"DataLoader: {len(arrays[0])} samples make no batch of {self.batch_size} with drop_last=True; "
                 "pass a smaller batch_size or drop_last=False"
             )
-        # The epoch under way: how many of its batches were used, the order of its samples, the state of the generator
-        # before it drew that order, and a mark that only the newest iterator carries. Between epochs: all None.
-        self._position: int | None = None
-        self._order: NDArray[np.intp] | None = None
-        self._generator_before: dict[str, Any] | None = None
-        self._newest: object | None = None
+        self._between_epochs()
 
-    def __len__(self) -> int:
-        """Number of batches in a whole epoch."""
-        samples = len(self.arrays[0])
-        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
-        """Begin an epoch; the first time after `load_state_dict`, go on with the epoch restored there."""
-        restored = self._position is not None and self._newest is None
-        if not restored:
-            self._generator_before = _plain(self._rng.bit_generator.state) if self.shuffle else None
-            self._order = _sample_order(len(self.arrays[0]), self._rng if self.shuffle else None)
-            self._position = 0
-        # Drawn here and not at the first batch: iter() alone already fixes what the epoch will be.
-        self._newest = mark = object()
-        return self._batches(mark)
+def _made_with(loader: _Epochs) -> dict[str, Any]:
+    """What two loaders must share for the state of one to suit the other."""
+    names = ("batch_size", "shuffle", "drop_last")
+    return {"samples": len(loader.arrays[0]), **{name: getattr(loader, name) for name in names}}
 
-    def _batches(self, mark: object) -> Iterator[tuple[NDArray[Any], ...]]:
-        while True:
-            if self._newest is not mark:
-                raise RuntimeError(
-                    "DataLoader: this iterator ended when a newer one was started, or a state loaded, on the same "
-                    "loader; for two loops at once make two loaders"
-                )
-            assert self._position is not None and self._order is not None
-            if self._position == len(self):
-                self._position = self._order = self._generator_before = self._newest = None
-                return
-            start = self._position * self.batch_size
-            picked = self._order[start : start + self.batch_size]
-            self._position += 1
-            # Indexing with an array copies, also without shuffle: a batch changed in place leaves the data alone.
-            yield tuple(array[picked] for array in self.arrays)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Describe where the loader stands, in the middle of an epoch or between two.
-
-        Returns
-        -------
-        dict
-            Only dicts, lists, str, int, bool and None, so ``json.dumps`` takes it; independent of the loader.
-
-            ``samples``, ``batch_size``, ``shuffle``, ``drop_last``
-                What the loader was made with; `load_state_dict` compares them.
-            ``position``
-                Batches used of the epoch under way; None between epochs. After the last batch, before the loop
-                has ended, it is the number of batches: nothing is left of that epoch, but it is still that epoch.
-            ``generator_before``
-                State of the generator before it drew the order of the epoch under way, from which the order is
-                drawn again; None between epochs or without `shuffle`.
-            ``generator``
-                State of the generator now; None without `shuffle`. It differs from the state after drawing the
-                order if others draw from the same generator.
-
-        Notes
-        -----
-        The order itself is not stored. NumPy may change how a Generator makes a permutation from one feature
-        release to another; resume with the NumPy that the run began with.
-        """
-        return {
-            "samples": len(self.arrays[0]),
-            "batch_size": self.batch_size,
-            "shuffle": self.shuffle,
-            "drop_last": self.drop_last,
-            "position": self._position,
-            "generator_before": _plain(self._generator_before),
-            "generator": _plain(self._rng.bit_generator.state) if self.shuffle else None,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another loader stood: the next loop yields the batches that were left of its epoch.
-
-        The loops after that are the epochs that the other loader would have had. The generator given as `rng`
-        is set in place, so whoever shares it sees the change. Iterators made before raise RuntimeError.
-
-        Parameters
-        ----------
-        state : dict
-            From `state_dict` of a loader made with the same arguments over as many samples.
-
-        Raises
-        ------
-        TypeError
-            If `state` is no dict.
-        ValueError
-            If it lacks or adds keys, was saved by a loader with other arguments or another kind of generator,
-            or holds an impossible position or generator state. The loader is then as it was.
-        """
-        if not isinstance(state, dict):
-            raise TypeError(
-                f"DataLoader.load_state_dict: expected a dict, got {type(state).__name__}; "
-                "pass what state_dict() returned"
-            )
-        own = self.state_dict()
-        if state.keys() != own.keys():
+def _check_state(loader: _Resumable, state: Any) -> None:
+    """Raise TypeError or ValueError unless `state` was saved by a loader like this one."""
+    if not isinstance(state, dict):
+        raise TypeError(
+            f"DataLoader.load_state_dict: expected a dict, got {type(state).__name__}; pass what state_dict() returned"
+        )
+    own = loader.state_dict()
+    if state.keys() != own.keys():
+        raise ValueError(
+            f"DataLoader.load_state_dict: expected the keys {sorted(own)}, got {sorted(map(str, state))}; "
+            "pass what state_dict() of a DataLoader returned"
+        )
+    for name in ("samples", "batch_size", "shuffle", "drop_last"):
+        if state[name] != own[name]:
             raise ValueError(
-                f"DataLoader.load_state_dict: expected the keys {sorted(own)}, got {sorted(map(str, state))}; "
-                "pass what state_dict() of a DataLoader returned"
+                f"DataLoader.load_state_dict: the state was saved with {name}={state[name]!r}, this loader has "
+                f"{own[name]!r}; make the loader with the same arguments and data"
             )
-        for name in ("samples", "batch_size", "shuffle", "drop_last"):
-            if state[name] != own[name]:
-                raise ValueError(
-                    f"DataLoader.load_state_dict: the state was saved with {name}={state[name]!r}, this loader has "
-                    f"{own[name]!r}; make the loader with the same arguments and data"
-                )
-        position = state["position"]
-        if position is not None and not (type(position) is int and 0 <= position <= len(self)):
-            raise ValueError(
-                f"DataLoader.load_state_dict: expected position to be None or an integer from 0 to {len(self)}, "
-                f"got {position!r}; the state is damaged, use an earlier one"
-            )
-        drawing = self.shuffle and position is not None
-        # Everything that can fail happens on generators of our own, before the first attribute changes.
-        before = self._generator_in(state, "generator_before", needed=drawing)
-        now = self._generator_in(state, "generator", needed=self.shuffle)
-        self._order = None if position is None else _sample_order(len(self.arrays[0]), before)
-        self._position = position
-        self._generator_before = _plain(state["generator_before"])
-        self._newest = None
-        if now is not None:
-            self._rng.bit_generator.state = now.bit_generator.state
+    position = state["position"]
+    if position is not None and not (type(position) is int and 0 <= position <= len(loader)):
+        raise ValueError(
+            f"DataLoader.load_state_dict: expected position to be None or an integer from 0 to {len(loader)}, "
+            f"got {position!r}; the state is damaged, use an earlier one"
+        )
 
-    def _generator_in(self, state: dict[str, Any], name: str, *, needed: bool) -> np.random.Generator | None:
-        """A new generator in the state ``state[name]``, of the same kind as the loader's; None if not `needed`."""
-        saved = state[name]
-        if (saved is not None) != needed:
-            raise ValueError(
-                f"DataLoader.load_state_dict: expected {name} to be {'a dict' if needed else 'None'}, "
-                f"got {saved!r}; the state is damaged, use an earlier one"
-            )
-        if saved is None:
-            return None
-        kind = type(self._rng.bit_generator)
-        saved_kind = saved.get("bit_generator") if isinstance(saved, dict) else None
-        if saved_kind != kind.__name__:
-            raise ValueError(
-                f"DataLoader.load_state_dict: {name} is the state of a generator of kind {saved_kind}, this loader has "
-                f"{kind.__name__}; make the loader with rng=np.random.Generator(...) of the same kind"
-            )
-        generator = np.random.Generator(kind())
-        try:
-            generator.bit_generator.state = saved
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
-            raise ValueError(
-                f"DataLoader.load_state_dict: {name} is no whole state of a {kind.__name__} ({error!r}); "
-                "the state is damaged, use an earlier one"
-            ) from error
-        return generator
+
+def _generator_in(state: Any, name: str, kind: Any, *, needed: bool) -> np.random.Generator | None:
+    """A new generator of that kind in the state ``state[name]``; None if not `needed`."""
+    saved = state[name]
+    if (saved is not None) != needed:
+        raise ValueError(
+            f"DataLoader.load_state_dict: expected {name} to be {'a dict' if needed else 'None'}, "
+            f"got {saved!r}; the state is damaged, use an earlier one"
+        )
+    if saved is None:
+        return None
+    saved_kind = saved.get("bit_generator") if isinstance(saved, dict) else None
+    if saved_kind != kind.__name__:
+        raise ValueError(
+            f"DataLoader.load_state_dict: {name} is the state of a generator of kind {saved_kind}, this loader has "
+            f"{kind.__name__}; make the loader with rng=np.random.Generator(...) of the same kind"
+        )
+    generator = np.random.Generator(kind())
+    try:
+        generator.bit_generator.state = saved
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise ValueError(
+            f"DataLoader.load_state_dict: {name} is no whole state of a {kind.__name__} ({error!r}); "
+            "the state is damaged, use an earlier one"
+        ) from error
+    return generator
 
 
 def _checked_arrays(arrays: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
@@ -261,7 +269,7 @@ def _checked_arrays(arrays: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...
 
 
 def _sample_order(samples: int, rng: np.random.Generator | None) -> NDArray[np.intp]:
-    """Indices of an epoch's samples in their order: drawn from `rng`, or as they stand without one."""
+    """Indices of an epoch's samples: in an order drawn from `rng`, or as they stand without."""
     order = np.arange(samples, dtype=np.intp)
     if rng is not None:
         rng.shuffle(order)
@@ -269,7 +277,7 @@ def _sample_order(samples: int, rng: np.random.Generator | None) -> NDArray[np.i
 
 
 def _plain(value: Any) -> Any:
-    """A copy of a generator's state with lists for arrays and Python numbers for NumPy's, as JSON needs it."""
+    """A copy of a generator's state with lists for arrays and Python's numbers for NumPy's."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.generic)):

@@ -1,4 +1,4 @@
-"""Every exercise of *Optimizers* and *Layers*: its solution passes, its stub fails with a hint, its check is used."""
+"""Every exercise from *Optimizers* on: its solution passes, its stub fails with a hint, its check is used."""
 
 import re
 

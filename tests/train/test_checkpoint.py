@@ -160,6 +160,25 @@ def test_saving_changes_nothing_and_overwrites(saved, undisturbed):
     assert load_checkpoint(str(saved), model=parts["model"])["step"] == STEPS
 
 
+def test_the_bytes_are_on_the_disk_before_the_name(saved, monkeypatch):
+    calls = []
+    real = {name: getattr(os, name) for name in ("fsync", "replace")}
+
+    def fsync(descriptor):
+        whole = temporary(saved).exists() and os.fstat(descriptor).st_size == temporary(saved).stat().st_size
+        calls.append("file" if whole else "folder")
+        real["fsync"](descriptor)
+
+    def replace(source, target):
+        calls.append("replace")
+        real["replace"](source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    save_checkpoint(saved, model=build()["model"])
+    assert calls == ["file", "replace"] + ["folder"] * (os.name == "posix")
+
+
 # -- Everything comes back, bit for bit
 
 

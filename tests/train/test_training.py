@@ -4,6 +4,7 @@ import copy
 import json
 import sys
 from contextlib import nullcontext
+from functools import partial
 from math import inf, isnan, nan
 
 import numpy as np
@@ -318,6 +319,16 @@ def test_the_progress_bar_shows_the_numbers(capfd):
     assert f"loss {history.loss[-1]:.4g}, lr 0.01, gradient {history.grad_norm[-1]:.3g}, validation 0.25" in err
 
 
+def test_after_each_epoch_the_bar_shows_the_metric_of_that_epoch(capfd):
+    one = Parts()
+    metrics = iter((0.125, 0.375))
+    one.fit(2, progress=True, validate=lambda m: next(metrics))
+    shown = capfd.readouterr().err.split("\r")
+    assert "epoch 1/2" in (first := next(line for line in shown if "0.125" in line)) and "5/10" in first
+    assert "epoch 2/2" in shown[-1] and "10/10" in shown[-1]
+    assert "validation 0.375" in shown[-1] and "0.125" not in shown[-1]
+
+
 def test_the_progress_bar_leaves_no_thread_and_does_not_change_the_run():
     import threading
 
@@ -429,6 +440,19 @@ def test_killed_again_and_again(tmp_path):
     assert same_weights(again, undisturbed)
 
 
+def test_a_checkpoint_is_written_every_so_many_steps_and_after_each_epoch(tmp_path):
+    path = tmp_path / "run.safetensors"
+    seen = {}
+
+    def look(state):
+        if state.event == "step":
+            seen[state.step] = load_checkpoint(path, model=Parts().model)["step"] if path.exists() else None
+
+    Parts().fit(2, checkpoint=path, checkpoint_every=3, callbacks=[look])
+    assert seen == {1: None, 2: None, 3: None, 4: 3, 5: 3, 6: 5, 7: 6, 8: 6, 9: 6, 10: 9}
+    assert load_checkpoint(path, model=Parts().model)["step"] == 10
+
+
 def test_checkpoints_do_not_change_the_run_and_hold_its_end(tmp_path):
     path = tmp_path / "run.safetensors"
     one, two = Parts(), Parts()
@@ -450,6 +474,31 @@ def test_a_finished_run_can_be_made_longer_and_is_not_repeated(tmp_path):
     history = longer.fit(3, checkpoint=path)
     assert numbers(history) == numbers(two.fit(3)) and same_weights(longer, two)
     assert len(Parts().fit(1, checkpoint=path).loss) == 15  # all of it is past
+
+
+def test_the_time_before_a_break_belongs_to_the_broken_epoch_alone(tmp_path):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(Kill):
+        Parts().fit(3, checkpoint=path, checkpoint_every=1, callbacks=[killer(3)])
+    between = Parts()
+    parts = {"model": between.model, "optimizer": between.optimizer, "loader": between.loader}
+    saved = load_checkpoint(path, **parts)
+    save_checkpoint(path, **parts, step=saved["step"], extra={**saved["extra"], "seconds": 1000.0})
+    seconds = Parts().fit(3, checkpoint=path, callbacks=[lambda state: None]).seconds
+    assert 1000 < seconds[0] < 1500 and max(seconds[1:]) < 500
+
+
+@pytest.mark.parametrize(
+    "make, name", [(CosineAnnealingLR, "T_max"), (partial(OneCycleLR, max_lr=0.05), "total_steps")]
+)
+def test_a_longer_resumed_run_keeps_the_length_of_the_stored_schedule(tmp_path, make, name):
+    path = tmp_path / "run.safetensors"
+    whole, short, longer = Parts(), Parts(), Parts()
+    history = whole.fit(2, scheduler=make(whole.optimizer, **{name: 2 * STEPS}))
+    short.fit(1, scheduler=make(short.optimizer, **{name: 2 * STEPS}), checkpoint=path)
+    other = make(longer.optimizer, **{name: 4 * STEPS})
+    found = longer.fit(2, scheduler=other, checkpoint=path)  # as if it had been made for 2 epochs
+    assert getattr(other, name) == 2 * STEPS and found.lr == history.lr and same_weights(longer, whole)
 
 
 def test_a_run_that_a_callback_stopped_stays_stopped(tmp_path):
@@ -490,9 +539,7 @@ def test_files_that_do_not_fit_change_nothing(tmp_path):
     one, before = Parts(5), Parts(5)
     other = Parts(6)
     for extra in (None, [], {"mine": 1}, {"history": {}, "callbacks": [], "within": False, "seconds": 0.0}):
-        save_checkpoint(
-            path, model=other.model, optimizer=other.optimizer, loader=other.loader, extra=extra
-        )
+        save_checkpoint(path, model=other.model, optimizer=other.optimizer, loader=other.loader, extra=extra)
         with pytest.raises(CheckpointError, match=r"run\.safetensors: "):
             one.fit(1, checkpoint=path)
         assert untouched(one, before)

@@ -68,27 +68,14 @@ def metric_of(owner: str, metrics: Mapping[str, float], monitor: str | None) -> 
     return metrics[monitor]
 
 
-class EarlyStopping:
-    """A callback that ends the run when `patience` epochs in a row have not improved the metric.
+class Best:
+    """The best metric so far, and how many epochs have gone by without a better one."""
 
-    Better: below ``best - min_delta``, or above ``best + min_delta`` for ``mode="max"``; a metric
-    that stays the same, or is NaN, is not better. `monitor` names the metric if the validation
-    gives several. Nothing is restored: the model is as after the last epoch. The first metric
-    counts as an improvement. It remembers: make a new one for each run.
-    """
-
-    def __init__(
-        self, patience: int = 10, mode: str = "min", min_delta: float = 0.0,
-        monitor: str | None = None,
-    ) -> None:  # fmt: skip
-        owner = "EarlyStopping"
+    def __init__(self, mode: str, min_delta: float) -> None:
         if mode not in ("min", "max"):
-            raise ValueError(f"{owner}: expected mode 'min' or 'max', got {mode!r}")
-        if monitor is not None and not isinstance(monitor, str):
-            raise TypeError(f"{owner}: expected monitor to be a name, got {monitor!r}")
-        self.patience = count(owner, "patience", patience)
-        self.mode, self.monitor = mode, monitor
-        self.min_delta = nonnegative(owner, "min_delta", min_delta)
+            raise ValueError(f"EarlyStopping: expected mode 'min' or 'max', got {mode!r}")
+        self.mode = mode
+        self.min_delta = nonnegative("EarlyStopping", "min_delta", min_delta)
         self.best: float | None = None
         self.bad_epochs = 0
 
@@ -97,17 +84,6 @@ class EarlyStopping:
         best = self.best if self.best is not None else inf if self.mode == "min" else -inf
         low, high = (value, best) if self.mode == "min" else (best, value)
         return low < high - self.min_delta if high != inf else low < high
-
-    def after_epoch(self, state: State) -> None:
-        """Take the metric of one more epoch, and stop the run if it is time to."""
-        value = metric_of("EarlyStopping", state.metrics, self.monitor)
-        if self.is_better(value):
-            self.best, self.bad_epochs = value, 0
-            return
-        self.bad_epochs += 1
-        if self.bad_epochs >= self.patience:
-            best = "none" if self.best is None else f"{self.best:.4g}"
-            state.stop(f"EarlyStopping: no better metric in {self.bad_epochs} epochs, best {best}")
 
     def state_dict(self) -> dict[str, Any]:
         """The best metric so far, and how many epochs have gone by without a better one."""
@@ -123,20 +99,55 @@ class EarlyStopping:
         self.best, self.bad_epochs = best, bad
 
 
+class EarlyStopping(Best):
+    """A callback that ends the run when `patience` epochs in a row have not improved the metric.
+
+    Better: below ``best - min_delta``, or above ``best + min_delta`` for ``mode="max"``; a metric
+    that stays the same, or is NaN, is not better. `monitor` names the metric if the validation
+    gives several. Nothing is restored: the model is as after the last epoch. The first metric
+    counts as an improvement. It remembers: make a new one for each run.
+    """
+
+    def __init__(
+        self, patience: int = 10, mode: str = "min", min_delta: float = 0.0,
+        monitor: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(mode, min_delta)
+        if monitor is not None and not isinstance(monitor, str):
+            raise TypeError(f"EarlyStopping: expected monitor to be a name, got {monitor!r}")
+        self.patience, self.monitor = count("EarlyStopping", "patience", patience), monitor
+
+    def after_epoch(self, state: State) -> None:
+        """Take the metric of one more epoch, and stop the run if it is time to."""
+        value = metric_of("EarlyStopping", state.metrics, self.monitor)
+        if self.is_better(value):
+            self.best, self.bad_epochs = value, 0
+            return
+        self.bad_epochs += 1
+        if self.bad_epochs >= self.patience:
+            best = "none" if self.best is None else f"{self.best:.4g}"
+            state.stop(f"EarlyStopping: no better metric in {self.bad_epochs} epochs, best {best}")
+
+
+def checked_callbacks(callbacks: Any) -> list[Any]:
+    """`callbacks` as a list; TypeError for what can be called after neither steps nor epochs."""
+    if not isinstance(callbacks, Iterable):
+        got = type(callbacks).__name__
+        raise TypeError(f"fit: expected callbacks to be a list, got {got}; put it into one")
+    found = list(callbacks)
+    for i, callback in enumerate(found):
+        named = any(hasattr(callback, f"after_{event}") for event in ("step", "epoch"))
+        if isinstance(callback, type) or not (named or callable(callback)):
+            raise TypeError(f"fit: callback {i} is {callback!r}; expected a function of the state, "
+                            f"or an object with after_step or after_epoch")  # fmt: skip
+    return found
+
+
 class Callbacks:
     """The callbacks of a run: called in their order, saved with it if they have a state."""
 
     def __init__(self, callbacks: Any) -> None:
-        if not isinstance(callbacks, Iterable):
-            got = type(callbacks).__name__
-            raise TypeError(f"fit: expected callbacks to be a list, got {got}; put it into one")
-        self.callbacks = list(callbacks)
-        for i, callback in enumerate(self.callbacks):
-            named = any(hasattr(callback, f"after_{event}") for event in ("step", "epoch"))
-            if isinstance(callback, type) or not (named or callable(callback)):
-                raise TypeError(f"fit: callback {i} is {callback!r}; expected a function of the "
-                                f"state, or an object with after_step or "
-                                f"after_epoch")  # fmt: skip
+        self.callbacks = checked_callbacks(callbacks)
 
     def call(self, event: str, state: State) -> None:
         """Call all of them after a "step" or an "epoch"."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 from ...autograd import Tensor
 from ...nn import Module
 from ...optim import GradScaler, Optimizer, ReduceOnPlateau, autocast
+from ...optim.clipping import at_least
 from ...optim.schedulers.checks import real
+from ...optim.schedulers.plateau import whole
 from ...optim.schedulers.scheduler import State as SchedulerState
 from ...optim.sgd.checks import count, flag
-from .checkpoint import library
+from .contents import library
 from .history import History
 
 
@@ -33,6 +36,13 @@ def function(name: str, value: Any, remedy: str) -> Any:
         got = type(value).__name__
         raise TypeError(f"fit: expected {name} to be a function, got {got}; {remedy}")
     return value
+
+
+def checked_history(history: Any) -> History:
+    """`history`, or a new one if it is None; TypeError for anything else."""
+    given = History() if history is None else history
+    found: History = of_type("history", given, History, "pass History()")
+    return found
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -64,8 +74,8 @@ def check_parts(model: Any, loss_fn: Any, optimizer: Any, scheduler: Any, scaler
         of_type("scaler", scaler, GradScaler, "pass GradScaler()")
 
 
-def check_loader(loader: Any, checkpoint: Any) -> int | None:
-    """How many batches an epoch has, None if that is not known; raises for what is no loader."""
+def check_loader(loader: Any, checkpoint: Any) -> None:
+    """Raise for what is no loader, or none whose place a checkpoint can hold."""
     if not isinstance(loader, Iterable) or isinstance(loader, Mapping | str | np.ndarray | Tensor):
         got = type(loader).__name__
         raise TypeError(f"fit: expected loader to yield tuples of arrays, got {got}; pass "
@@ -74,31 +84,36 @@ def check_loader(loader: Any, checkpoint: Any) -> int | None:
         got = type(loader).__name__
         raise TypeError(f"fit: the loader, a {got}, can be looped over only once; pass a "
                         f"DataLoader or a list of batches")  # fmt: skip
-    length = len(loader) if isinstance(loader, Sized) else None
-    if length == 0:
+    if isinstance(loader, Sized) and len(loader) == 0:
         raise ValueError("fit: the loader has no batches; pass one with data")
     if checkpoint is not None and not hasattr(loader, "load_state_dict"):
         got = type(loader).__name__
         raise TypeError(f"fit: a checkpoint must know where the loader stands, which a {got} "
                         f"cannot say; pass a DataLoader")  # fmt: skip
-    return length
 
 
-def check_options(
-    scheduler: Any, scheduler_step: str, validate: Any, monitor: Any, on_nonfinite: str,
-    progress: Any,
-) -> None:  # fmt: skip
-    """Raise unless the options that are words are known, and a plateau has a metric to watch."""
-    one_of("scheduler_step", scheduler_step, ("step", "epoch"))
-    one_of("on_nonfinite", on_nonfinite, ("raise", "ignore"))
-    if validate is not None:
-        function("validate", validate, "pass one of the model that returns a number")
-    elif isinstance(scheduler, ReduceOnPlateau):
+def limit(clip_norm: Any) -> float:
+    """The largest norm that gradients may have: `clip_norm`, or infinity if it is None."""
+    return inf if clip_norm is None else at_least("fit", "clip_norm", clip_norm, 0.0)
+
+
+def check_options(state: Any, options: Any) -> None:
+    """Raise for the first option that is not as described; `epochs` becomes an int."""
+    check_loader(state.loader, options.checkpoint)
+    one_of("scheduler_step", options.scheduler_step, ("step", "epoch"))
+    one_of("on_nonfinite", options.on_nonfinite, ("raise", "ignore"))
+    if options.validate is not None:
+        function("validate", options.validate, "pass one of the model that returns a number")
+    elif isinstance(state.scheduler, ReduceOnPlateau):
         raise ValueError("fit: ReduceOnPlateau needs a metric; pass validate=, a function of the "
                          "model that returns one")  # fmt: skip
-    if monitor is not None and not isinstance(monitor, str):
-        raise TypeError(f"fit: expected monitor to be the name of a metric, got {monitor!r}")
-    flag("fit", "progress", progress)
+    if options.monitor is not None and not isinstance(options.monitor, str):
+        got = repr(options.monitor)
+        raise TypeError(f"fit: expected monitor to be the name of a metric, got {got}")
+    flag("fit", "progress", options.progress)
+    check_half(options.amp_dtype)
+    check_files(options.checkpoint, options.checkpoint_every, state.history)
+    state.epochs = whole("fit", "epochs", state.epochs)
 
 
 def check_half(amp_dtype: Any) -> None:
@@ -125,10 +140,8 @@ def check_files(checkpoint: Any, checkpoint_every: Any, history: Any) -> None:
         count("fit", "checkpoint_every", checkpoint_every)
         if checkpoint is None:
             raise ValueError("fit: checkpoint_every needs a file; pass checkpoint= too")
-    if history is not None:
-        of_type("history", history, History, "pass History()")
-        if history.loss or history.seconds:
-            raise ValueError(f"fit: expected an empty history, got {history!r}; pass History()")
+    if history.loss or history.seconds:
+        raise ValueError(f"fit: expected an empty history, got {history!r}; pass History()")
 
 
 def checked_batch(batch: Any) -> tuple[Any, ...]:

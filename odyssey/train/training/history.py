@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, Self
 
 LISTS = ("loss", "lr", "grad_norm", "skipped", "epoch_ends", "seconds", "stopped", "validation")
 
@@ -29,16 +29,8 @@ def numbers(name: str, values: Any) -> list[float]:
                          f"to_dict() returned") from error  # fmt: skip
 
 
-class History:
-    """The numbers of a run, in plain lists. `fit` fills and returns it.
-
-    For every step: `loss`; `lr`, a list with the rate of each parameter group in that step; and
-    `grad_norm`, the norm of all gradients before clipping. `skipped` holds the numbers of the steps
-    that a GradScaler left out; step 1 is the first, and its loss is ``loss[0]``. For every epoch:
-    `validation`, a dict of lists with what the validation gave; `seconds`, the time that it took;
-    and `epoch_ends`, how many steps had been made at its end. `stopped` says why the run ended
-    before its last epoch, or is None.
-    """
+class Numbers:
+    """What `fit` writes down, in plain lists: after each step, and after each epoch."""
 
     def __init__(self) -> None:
         self.loss: list[float] = []
@@ -49,14 +41,6 @@ class History:
         self.seconds: list[float] = []
         self.epoch_ends: list[int] = []
         self.stopped: str | None = None
-
-    def __repr__(self) -> str:
-        parts = [f"{len(self.seconds)} epochs", f"{len(self.loss)} steps"]
-        if self.loss:
-            parts.append(f"loss {self.loss[-1]:.4g}")
-        parts += [f"{name} {values[-1]:.4g}" for name, values in self.validation.items() if values]
-        parts += [f"stopped: {self.stopped}"] if self.stopped else []
-        return f"History({', '.join(parts)})"
 
     def epoch_loss(self) -> list[float]:
         """The mean loss of the steps of each whole epoch."""
@@ -85,13 +69,17 @@ class History:
                 del values[whole:]
         self.skipped = [step for step in self.skipped if step <= len(self.loss)]
 
+
+class Stored(Numbers):
+    """Numbers that go into a checkpoint and come back."""
+
     def to_dict(self) -> dict[str, Any]:
         """A copy that `json.dumps` takes; numbers that are not finite as "nan", "inf", "-inf"."""
         found: dict[str, Any] = plain({name: getattr(self, name) for name in LISTS})
         return found
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> History:
+    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
         """The history that `to_dict` was called on; ValueError if `saved` is something else."""
         if not isinstance(saved, Mapping) or set(saved) != set(LISTS):
             got = sorted(map(str, saved)) if isinstance(saved, Mapping) else type(saved).__name__
@@ -119,37 +107,62 @@ class History:
             raise ValueError("History.from_dict: the lists have different lengths; pass what "
                              "to_dict() returned")  # fmt: skip
 
+
+class History(Stored):
+    """The numbers of a run, in plain lists. `fit` fills and returns it.
+
+    For every step: `loss`; `lr`, a list with the rate of each parameter group in that step; and
+    `grad_norm`, the norm of all gradients before clipping. `skipped` holds the numbers of the steps
+    that a GradScaler left out; step 1 is the first, and its loss is ``loss[0]``. For every epoch:
+    `validation`, a dict of lists with what the validation gave; `seconds`, the time that it took;
+    and `epoch_ends`, how many steps had been made at its end. `stopped` says why the run ended
+    before its last epoch, or is None.
+    """
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.seconds)} epochs", f"{len(self.loss)} steps"]
+        if self.loss:
+            parts.append(f"loss {self.loss[-1]:.4g}")
+        parts += [f"{name} {values[-1]:.4g}" for name, values in self.validation.items() if values]
+        parts += [f"stopped: {self.stopped}"] if self.stopped else []
+        return f"History({', '.join(parts)})"
+
     def plot(self) -> list[Any]:
         """Draw the loss, each validation metric, the rates and the gradient norm against the step.
 
         Needs Matplotlib. Returns the axes, to be changed at will; in a script, call
         ``matplotlib.pyplot.show()`` afterwards.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError("History.plot: needs Matplotlib; pip install matplotlib") from error
-        count = 3 + len(self.validation)
-        _, found = plt.subplots(
-            count, 1, sharex=True, figsize=(6.4, 1.7 * count), squeeze=False, layout="constrained"
-        )
-        axes = list(found[:, 0])
-        steps = range(1, len(self.loss) + 1)
-        axes[0].plot(steps, self.loss, linewidth=0.8, alpha=0.5, label="every step")
-        axes[0].plot(self.epoch_ends, self.epoch_loss(), marker="o", label="mean of an epoch")
-        axes[0].set_ylabel("training loss")
-        axes[0].legend()
-        for ax, (name, values) in zip(axes[1:], self.validation.items(), strict=False):
-            ax.plot(self.epoch_ends, values, marker="o")
-            ax.set_ylabel(name)
-        groups = len(self.lr[0]) if self.lr else 0
-        for i in range(groups):
-            axes[-2].plot(steps, [rates[i] for rates in self.lr], label=f"group {i}")
-        axes[-2].set_ylabel("learning rate")
-        if groups > 1:
-            axes[-2].legend()
-        axes[-1].plot(steps, self.grad_norm, linewidth=0.8)
-        if all(0 < length < float("inf") for length in self.grad_norm) and self.grad_norm:
-            axes[-1].set_yscale("log")
-        axes[-1].set(xlabel="step", ylabel="gradient norm")
-        return axes
+        return draw(self)
+
+
+def draw(history: Numbers) -> list[Any]:
+    """The picture that `History.plot` makes."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("History.plot: needs Matplotlib; pip install matplotlib") from error
+    count = 3 + len(history.validation)
+    _, found = plt.subplots(
+        count, 1, sharex=True, figsize=(6.4, 1.7 * count), squeeze=False, layout="constrained"
+    )
+    axes = list(found[:, 0])
+    steps = range(1, len(history.loss) + 1)
+    axes[0].plot(steps, history.loss, linewidth=0.8, alpha=0.5, label="every step")
+    axes[0].plot(history.epoch_ends, history.epoch_loss(), marker="o", label="mean of an epoch")
+    axes[0].set_ylabel("training loss")
+    axes[0].legend()
+    for ax, (name, values) in zip(axes[1:], history.validation.items(), strict=False):
+        ax.plot(history.epoch_ends, values, marker="o")
+        ax.set_ylabel(name)
+    groups = len(history.lr[0]) if history.lr else 0
+    for i in range(groups):
+        axes[-2].plot(steps, [rates[i] for rates in history.lr], label=f"group {i}")
+    axes[-2].set_ylabel("learning rate")
+    if groups > 1:
+        axes[-2].legend()
+    axes[-1].plot(steps, history.grad_norm, linewidth=0.8)
+    if all(0 < length < float("inf") for length in history.grad_norm) and history.grad_norm:
+        axes[-1].set_yscale("log")
+    axes[-1].set(xlabel="step", ylabel="gradient norm")
+    return axes
