@@ -31,6 +31,7 @@ STRAY = [
     "odyssey/data/README.md",
     "tests/reference/README.md",
     "benchmarks/README.md",
+    "examples/README.md",
 ]
 
 
