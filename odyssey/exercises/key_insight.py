@@ -38,11 +38,14 @@ def _squares(y: Any) -> dict[str, Any]:
     return {
         "right": found,
         "swapped": found[[1, 0, 2, 3]],
+        "weights": found * np.array([a / b, b / a, 1, 1]),
         "unweighted": np.array([np.sum(rows**2), np.sum(columns**2), np.sum(both**2), within]),
         "no seeds": np.array([*found[:3] / n, within]),
         "cells": np.array([*found[:2], cells, within]),
         "mean squares": found / np.array([a - 1, b - 1, (a - 1) * (b - 1), a * b * (n - 1)]),
         "total": np.array([*found[:3], np.sum((y - mean) ** 2)]),
+        "mean": np.array([*found[:2], n * np.sum((both - mean) ** 2), within]),
+        "shares": found / found.sum(),
     }
 
 
@@ -50,10 +53,14 @@ SQUARES_HINTS = {
     "swapped": "the first two are exchanged: axis 0 holds the levels of the first factor",
     "unweighted": "each effect counts as often as numbers share it: b·n times for the first factor, a·n for the "
                   "second, n for the interaction",
+    "weights": "the weights of the first two are exchanged: a level of the first factor has b·n runs, one of the "
+               "second a·n",
     "no seeds": "the effects are weighted as if each cell had one seed; multiply by n",
     "cells": "the third number holds the two main effects as well; take them off the cell means first",
     "mean squares": "those are mean squares; leave out the division by the degrees of freedom",
     "total": "the last number is the total; the seeds' part is measured from the mean of each cell",
+    "mean": "the interaction lacks the mean of all: cell - row - column takes it off twice, so add it once",
+    "shares": "those are shares of the total; leave out the division",
 }  # fmt: skip
 
 
@@ -81,6 +88,8 @@ def check_squares(answer: Callable[..., Any]) -> str:
 # ---- an interval ----
 
 T = {3: 4.302652730, 5: 2.776445105, 8: 2.364624252}  # 97.5 % quantiles of Student's t for n - 1 degrees
+T_N = {3: 3.182446305, 5: 2.570581836, 8: 2.306004135}  # for n degrees
+T_FAR = {3: 6.205346817, 5: 3.495405933, 8: 2.841244248}  # 98.75 % quantiles, what t_quantile(0.975, n - 1) gives
 
 
 @exercise
@@ -91,6 +100,8 @@ def check_interval(answer: Callable[..., Any]) -> str:
         x = 0.9 + 0.02 * rng.normal(size=n)
         got = _numbers(answer(x.copy()), 2, "two numbers: the low end and the high end")
         mean, unbiased, biased = float(x.mean()), float(x.std(ddof=1)), float(x.std())
+        if np.isclose(got[0], mean, rtol=1e-9):
+            raise NotYet("the first number is the mean; return the low end and the high end")
         if got[0] > got[1]:
             raise NotYet("the ends are exchanged: the low one comes first")
         half = float(got[1] - got[0]) / 2
@@ -99,6 +110,8 @@ def check_interval(answer: Callable[..., Any]) -> str:
                                        "estimated, and the factor is Student's t",
             1.96 * biased / sqrt(n): "two mistakes in one direction: 1.96 instead of t, and np.std without ddof=1",
             t * biased / sqrt(n): "np.std divides by n; the unbiased variance, ddof=1, divides by n - 1",
+            T_N[n] * unbiased / sqrt(n): "t has n - 1 degrees of freedom here, one less than there are runs",
+            T_FAR[n] * unbiased / sqrt(n): "t_quantile takes the confidence, 0.95; it leaves 2.5 % on each side itself",
             t * unbiased: "that is an interval for single runs; the mean of n runs is steadier, divide by sqrt(n)",
             t * unbiased / n: "divide by sqrt(n), not by n",
             unbiased / sqrt(n): "that is the standard error itself; multiply it by t",
@@ -133,6 +146,7 @@ def _best(x: Any, k: int) -> dict[str, float]:
         "mean": float(x.mean()),
         "top": float(ordered[-k:].mean()),
         "first": float(x[:k].max()),
+        "kth": float(ordered[-k]),
     }
 
 
@@ -142,6 +156,7 @@ BEST_HINTS = {
     "all": "that is the best of all n runs, whatever k is; average the best of each set of k",
     "mean": "that is the mean, which is the answer only for k = 1",
     "top": "that is the mean of the k best runs; take the best of k runs drawn at random",
+    "kth": "that is the k-th best run; take the best of k runs drawn at random",
     "first": "that is the best of the first k runs, one set of many; average over all sets",
 }
 
@@ -152,6 +167,9 @@ def check_best(answer: Callable[..., Any]) -> str:
     rng = np.random.default_rng(2)
     for n, k in ((6, 3), (8, 5), (7, 2)):
         x = 0.9 + 0.02 * rng.normal(size=n)
+        low, *others, second, best = np.sort(x)
+        mixed = rng.permutation(others).tolist()
+        x = np.array([low, *mixed[: k - 2], second, *mixed[k - 2 :], best])  # the best is not among the first k
         got = float(_numbers(answer(x.copy(), k), 1, "one number")[0])
         cases = _best(x, k)
         for name, hint in BEST_HINTS.items():
@@ -182,6 +200,8 @@ def check_report(answer: Callable[..., Any]) -> str:
             test[(chosen + 1) % n] = test.max() + 1
             peak = (chosen + 1) % n
         got = float(_numbers(answer(validation.copy(), test.copy()), 1, "one number")[0])
+        if got == chosen:
+            raise NotYet("that is the place of the candidate; report its test score")
         both = int(np.argmax(validation + test))
         wrong = [
             (test[peak], "you chose on the test set, so it no longer tells how the choice does on new images"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def check_mean(answer: Callable[..., Any]) -> str:
         ),
         "that is the cost of a name, not of a character; divide by the number of characters": kept.sum() / len(losses),
         "you kept the filler and left out the letters; turn the condition round": losses[~real].mean(),
+        "0 is a letter, too: it is the a; leave out -100 only": losses[targets > 0].mean(),
         "the end of a name is a character, too: 26 is a target like any other": losses[real & (targets != 26)].mean(),
     }
     for hint, value in wrong.items():
@@ -62,11 +64,17 @@ def check_parameters(answer: Callable[..., Any]) -> str:
         got = answer(V, T, d, K)
         if got is None:
             raise NotYet("your function returns nothing; return a number")
+        if not isinstance(got, Real):
+            raise NotYet(f"expected one number, got {got!r}")
         wrong = {
             "the head is tied: the table of the tokens counts once": expected + V * d,
             "the positions are missing; they are a table of (T, d)": expected - T * d,
             "the last norm is missing; it has a weight and a bias": expected - 2 * d,
             "the last norm has a bias as well": expected - d,
+            "the table of the tokens is missing": expected - V * d,
+            "the tied head has no bias": expected + V,
+            "the small network has d to 4d to d features, not d to d to d": expected - K * (6 * d * d + 3 * d),
+            "the small network of a block is missing": expected - K * (8 * d * d + 5 * d),
             "the biases of the linear maps are missing": expected - K * 9 * d,
             "a block has two norms, each with a weight and a bias": expected - K * 4 * d,
             "a block has two norms": expected - K * 2 * d,
@@ -97,8 +105,9 @@ def _nucleus(p: Any, mass: float) -> Any:
 @exercise
 def check_nucleus(answer: Callable[..., Any]) -> str:
     """`answer(p, mass)`: p cut to the fewest likeliest tokens that have at least `mass` together, sum 1 again."""
-    p = np.array([0.05, 0.4, 0.1, 0.25, 0.2])
-    for mass in (0.55, 0.3, 0.9, 1.0):
+    cases = [(np.array([0.05, 0.4, 0.1, 0.25, 0.2]), mass) for mass in (0.55, 0.3, 0.9, 1.0)]
+    exact = np.array([1, 8, 2, 4, 1]) / 16  # sums without rounding: 1/2 + 1/4 is 0.75
+    for p, mass in [*cases, (exact, 0.75)]:
         given = p.copy()
         got = answer(given, mass)
         if got is None:
@@ -121,6 +130,8 @@ def check_nucleus(answer: Callable[..., Any]) -> str:
             if below.any() and np.allclose(got, below / below.sum()):
                 raise NotYet(f"the token that crosses the mass of {mass} belongs to the set; without it the rest has "
                              "less")  # fmt: skip
+            if p is exact:
+                raise NotYet(f"at {p} the two likeliest have exactly the mass of {mass}, which is enough")
             if np.allclose(got, p):
                 raise NotYet("nothing was cut")
             if np.allclose(got, _nucleus_of_least(p, mass)):

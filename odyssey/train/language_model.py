@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
-import sys
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from math import inf, isfinite
@@ -220,7 +220,14 @@ def probabilities(logits: Any, temperature: float = 1.0) -> Array:
 
 
 def draw(p: Array, rng: np.random.Generator) -> Array:
-    """One index for each row of the probabilities `p` (N, V), drawn by `rng`: int64 (N,)."""
+    """One index for each row of the probabilities `p` (N, V), drawn by `rng`: int64 (N,).
+
+    A row need not sum to 1. ValueError for NaN, a negative number or a row of zeros.
+    """
+    total = np.sum(p, axis=-1)
+    if np.ndim(p) != 2 or not (np.all(p >= 0) and np.isfinite(total).all() and np.all(total > 0)):
+        raise ValueError(f"draw: expected rows of probabilities (N, V), got {p!r}; if they are "
+                         f"NaN, the model's weights are, too")  # fmt: skip
     steps = p.cumsum(axis=1)
     u = rng.random((len(p), 1)) * steps[:, -1:]
     return np.asarray(np.sum(steps <= u, axis=1, dtype=np.int64))
@@ -317,7 +324,10 @@ def bigram_table(names: Iterable[str], added: float = 1.0) -> Array:
 
 
 def bigram_nll(table: Array, names: Iterable[str]) -> float:
-    """What a character of `names` costs under a `bigram_table`, in nats."""
+    """What a character of `names` costs under a `bigram_table` (27, 27), in nats."""
+    if np.shape(table) != (VOCABULARY, VOCABULARY):
+        raise ValueError(f"bigram_nll: expected a table (27, 27), got {np.shape(table)}; make it "
+                         f"with bigram_table")  # fmt: skip
     tokens, targets = encode(names)
     real = targets != IGNORED
     return float(-np.mean(np.log(table[tokens[real], targets[real]])))
@@ -342,8 +352,8 @@ def long_run(dropout: float, seed: int, epochs: int | None = None) -> dict[str, 
     optimizer, scheduler = optimizer_for(model, LONG_EPOCHS * len(loader), LONG_RATE)
     parts = {"train": names["train"][:1000], "validation": names["validation"]}
     history = fit(
-        model, token_loss, loader, optimizer, epochs=epochs or LONG_EPOCHS, scheduler=scheduler,
-        clip_norm=1.0, progress=False,
+        model, token_loss, loader, optimizer, scheduler=scheduler, clip_norm=1.0, progress=False,
+        epochs=LONG_EPOCHS if epochs is None else epochs,
         validate=lambda m: {part: nll(m, chosen) for part, chosen in parts.items()},
     )  # fmt: skip
     curves = {part: [round(x, 4) for x in xs] for part, xs in history.validation.items()}
@@ -365,4 +375,11 @@ def main(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else LONG_FILE)
+    _parser = argparse.ArgumentParser(
+        prog="python -m odyssey.train.language_model",
+        description="Train the larger models of the chapter, six runs of 80 epochs, and store "
+        "their losses as JSON. This takes some tens of minutes.",
+    )
+    _parser.add_argument("path", nargs="?", type=Path, default=LONG_FILE,
+                         help="where to write; without it, the file of the package")  # fmt: skip
+    main(_parser.parse_args().path)

@@ -135,6 +135,15 @@ def test_the_interval_of_the_advantage_holds_the_truth(seeds):
     assert hits >= 50
 
 
+def test_the_interval_of_a_share_is_not_shifted_by_the_noise_of_the_resamples():
+    rng, middles = np.random.default_rng(8), []
+    for _ in range(16):  # nothing but noise: the share of the interaction is 0
+        y = rng.normal(size=(5, 4, 4, 2))
+        low, high = bootstrap(y, lambda z: decompose(z, list("abc"))["a × b × c"].omega, rng, resamples=100)
+        middles.append((low + high) / 2)
+    assert abs(np.mean(middles)) < 0.06
+
+
 def test_the_verdict_follows_the_planted_effect():
     rng = np.random.default_rng(6)
     y, _ = planted(rng, 8, 1.0)

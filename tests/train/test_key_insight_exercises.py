@@ -31,6 +31,12 @@ def spoils_the_data(y):
     return squares(y)
 
 
+def without_the_mean(y):
+    cell = y.mean(axis=2)
+    both = cell - cell.mean(axis=1, keepdims=True) - cell.mean(axis=0)
+    return [*squares(y)[:2], y.shape[2] * np.sum(both**2), squares(y)[3]]
+
+
 def test_right_sums_pass():
     assert check_squares(squares) is True
     assert check_squares(lambda y: [part.squares for part in decompose(y, ["a", "b"]).values()]) is True
@@ -49,6 +55,9 @@ def test_right_sums_pass():
         (lambda y: squares(y, divide=True), "degrees of freedom"),
         (lambda y: squares(y, total=True), "mean of each cell"),
         (lambda y: [0, 0, 0, 1], "they add to 1, the total is"),
+        (lambda y: squares(y, weights=lambda a, b, n: (a * n, b * n, n)), "weights of the first two are exchanged"),
+        (without_the_mean, "takes it off twice"),
+        (lambda y: squares(y) / np.sum(squares(y)), "leave out the division"),
         (spoils_the_data, "have changed"),
         (lambda y: undefined, "your code raised NameError"),  # noqa: F821
     ],
@@ -83,6 +92,9 @@ def test_right_intervals_pass():
         (interval(lambda x: 1.959964 * x.std(ddof=1) / sqrt(len(x))), "Student's t"),
         (interval(lambda x: 1.96 * x.std() / sqrt(len(x))), "two mistakes"),
         (interval(lambda x: t(x) * x.std() / sqrt(len(x))), "ddof=1"),
+        (interval(lambda x: t_quantile(0.95, len(x)) * x.std(ddof=1) / sqrt(len(x))), "one less than there are runs"),
+        (interval(lambda x: t_quantile(0.975, len(x) - 1) * x.std(ddof=1) / sqrt(len(x))), "the confidence, 0.95"),
+        (lambda x: (x.mean(), t(x) * x.std(ddof=1) / sqrt(len(x))), "first number is the mean"),
         (interval(lambda x: t(x) * x.std(ddof=1)), "single runs"),
         (interval(lambda x: t(x) * x.std(ddof=1) / len(x)), "not by n"),
         (interval(lambda x: x.std(ddof=1) / sqrt(len(x))), "standard error itself"),
@@ -134,6 +146,7 @@ def test_right_bests_pass():
         (lambda x, k: x.mean(), "only for k = 1"),
         (lambda x, k: np.sort(x)[-k:].mean(), "mean of the k best"),
         (lambda x, k: x[:k].max(), "first k runs"),
+        (lambda x, k: np.sort(x)[-k], "k-th best run"),
         (lambda x, k: 0.5, "got 0.500000"),
         (right_but_for_the_ends, "k = 1 should give"),
     ],
@@ -157,7 +170,8 @@ def test_the_honest_report_passes():
         (lambda validation, test: validation.max(), "in part by luck"),
         (lambda validation, test: test.mean(), "mean of all candidates"),
         (lambda validation, test: validation[np.argmax(test)], "sets are exchanged"),
-        (lambda validation, test: 0.0, "got 0.0000"),
+        (lambda validation, test: np.argmax(validation), "place of the candidate"),
+        (lambda validation, test: 0.5, "got 0.5000"),
     ],
 )
 def test_mistakes_in_the_report(answer, words, capsys):

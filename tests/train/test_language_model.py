@@ -1,6 +1,8 @@
 """odyssey.train.language_model: equal to PyTorch, causal, right probabilities, able to learn, resumable, and strict."""
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from math import inf, log, nan
 from pathlib import Path
@@ -399,6 +401,19 @@ def test_draw_follows_the_probabilities():
     assert draw(np.array([[0.0, 1.0]]), np.random.default_rng(0)).tolist() == [1]
 
 
+@pytest.mark.parametrize("p", [[0.5, 0.5], [[0.0, 0.0]], [[nan, 1.0]], [[-0.5, 1.0]], [[inf, 1.0]]])
+def test_what_draw_refuses(p):
+    with pytest.raises(ValueError, match=r"draw: expected rows of probabilities \(N, V\), got array"):
+        draw(np.array(p), np.random.default_rng(0))
+
+
+def test_a_model_of_nan_draws_no_names():
+    model = model_of()
+    model.norm.weight.data = np.full_like(model.norm.weight.data, nan)
+    with pytest.raises(ValueError, match="the model's weights are, too"):
+        sample(model, 2, rng=np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 2.0])
 def test_samples_follow_the_model(temperature):
     model = scattered(model_of(context=3, dim=4, blocks=1), scale=0.4)
@@ -514,6 +529,7 @@ def test_a_long_ngram_reaches_the_floor():
         (lambda: bigram_table(["a"], added=0), ValueError, "bigram_table: expected a finite number above 0"),
         (lambda: bigram_table(["a"], added=inf), ValueError, "got inf"),
         (lambda: bigram_nll(bigram_table(["a"]), []), ValueError, "at least one name"),
+        (lambda: bigram_nll(np.ones((3, 3)), ["a"]), ValueError, r"expected a table \(27, 27\), got \(3, 3\)"),
     ],
 )
 def test_what_counting_refuses(call, error, words):
@@ -544,6 +560,16 @@ def test_main_stores_what_a_run_gives(tmp_path):
     assert len(run["train"]) == len(run["validation"]) == 1
     assert abs(run["train"][0] - same["train"][0]) < 0.01  # other machines round otherwise, and a run is chaotic
     assert abs(run["validation"][0] - same["validation"][0]) < 0.01
+
+
+def test_no_epochs_are_not_all_epochs():
+    assert abs(lm.long_run(0.0, 0, epochs=0)["test"] - log(27)) < 0.1
+
+
+def test_the_command_says_what_it_does():
+    command = [sys.executable, "-m", "odyssey.train.language_model", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "usage: python -m odyssey.train.language_model [-h] [path]" in shown.stdout and not shown.stderr
 
 
 def test_tensors_are_refused_as_targets_of_another_kind():

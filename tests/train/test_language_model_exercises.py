@@ -38,6 +38,7 @@ def in_place(losses, targets):
         (lambda losses, targets: losses[targets != -100].sum() / len(losses), "cost of a name"),
         (lambda losses, targets: losses[targets == -100].mean(), "turn the condition round"),
         (lambda losses, targets: losses[(targets >= 0) & (targets < 26)].mean(), "the end of a name is a character"),
+        (lambda losses, targets: losses[targets > 0].mean(), "0 is a letter, too"),
         (lambda losses, targets: 7.0, "got 7.000000"),
         (lambda losses, targets: 1 / 0, "raised ZeroDivisionError"),
     ],
@@ -78,6 +79,12 @@ def test_the_right_count_passes():
         (lambda V, T, d, K: right_count(V, T, d, 1), "there are K"),
         (lambda V, T, d, K: right_count(V, T, d, K) - K * (d * d + d), "four maps"),
         (lambda V, T, d, K: V * d + T * d + 12 * K * d * d, "only the matrices"),
+        (lambda V, T, d, K: right_count(V, T, d, K) - V * d, "table of the tokens is missing"),
+        (lambda V, T, d, K: right_count(V, T, d, K) + V, "the tied head has no bias"),
+        (lambda V, T, d, K: right_count(V, T, d, K) - K * (6 * d * d + 3 * d), "d to 4d to d"),
+        (lambda V, T, d, K: right_count(V, T, d, K) - K * (8 * d * d + 5 * d), "network of a block is missing"),
+        (lambda V, T, d, K: "many", "expected one number, got 'many'"),
+        (lambda V, T, d, K: np.zeros(2), "expected one number, got array"),
         (lambda V, T, d, K: 58_000, "got 58,000"),
     ],
 )
@@ -104,6 +111,14 @@ def without_the_crossing_one(p, mass, at_least_one=True):
     out[order[keep]] = p[order[keep]]
     with np.errstate(all="ignore"):
         return out / out.sum()
+
+
+def one_more(p, mass):
+    order = np.argsort(-p)
+    keep = np.cumsum(p[order]) - p[order] <= mass
+    out = np.zeros_like(p)
+    out[order[keep]] = p[order[keep]]
+    return out / out.sum()
 
 
 def least(p, mass):
@@ -133,6 +148,7 @@ def test_the_right_nucleus_passes():
         (lambda p, mass: np.sort(nucleus(p, mass))[::-1], "at the wrong tokens"),
         (without_the_crossing_one, "that crosses the mass"),
         (lambda p, mass: nucleus(p, mass) if mass > 0.4 else np.zeros(5), "it always stays"),
+        (one_more, "exactly the mass of 0.75"),
         (least, "sort in falling order"),
         (lambda p, mass: p, "nothing was cut"),
         (lambda p, mass: np.full(5, 0.2), "expected"),

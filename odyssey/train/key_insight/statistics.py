@@ -120,7 +120,7 @@ def bootstrap(
     Each cell draws from its own seeds, with replacement. What is drawn is stretched about the mean
     of the cell by sqrt(n / (n - 1)), so that its variance is the unbiased one. The errors of the
     resamples are turned about the estimate θ, as in the basic bootstrap (Davison & Hinkley 1997,
-    eq. 5.6), but measured from their own mean m: θ + m - quantiles. For the cells of a resample
+    chapter 5), but measured from their own mean m: θ + m - quantiles. For the cells of a resample
     scatter more than the true ones, and a statistic without bias, like omega, is larger there.
     """
     y = checked_runs("bootstrap", y, 1)
