@@ -193,6 +193,15 @@ def test_same_result_without_a_tape(case: Case) -> None:
 # Empty arrays.
 
 
+@pytest.mark.parametrize("function", [ops.sum, ops.prod, ops.cumsum])
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32])
+def test_integers_are_added_in_64_bits_on_every_machine(function: Any, dtype: Any) -> None:
+    wide = np.uint64 if np.dtype(dtype).kind == "u" else np.int64
+    assert function(Tensor(np.ones(300, dtype))).dtype == wide
+    if dtype is np.int32:
+        assert ops.sum(Tensor(np.full(4, 2**31 - 1, dtype))).item() == 4 * (2**31 - 1)
+
+
 @pytest.mark.parametrize(
     ("expression", "shapes"),
     [

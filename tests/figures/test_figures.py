@@ -12,10 +12,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from matplotlib import pyplot
-from matplotlib.figure import Figure
 
-from odyssey.figures import OPTIMIZER_COLORS, SCRIPT, frame_figure, frames
+from odyssey.figures import OPTIMIZER_COLORS, frames, glue
+from odyssey.figures.frames import SCRIPT, frame_figure
+
+pyplot = pytest.importorskip("matplotlib.pyplot")  # a test of the package alone has no Matplotlib
+Figure = pyplot.Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -331,3 +333,32 @@ def test_nbval_leaves_out_the_drawing_and_nothing_else():
     table = '<div class="table">1</div>'
     assert re.sub(pattern, replacement, table) == table
     assert re.sub(pattern, replacement, make().text) == make().text
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_glue_stores_what_the_builder_of_the_book_reads(shown, monkeypatch):
+    pytest.importorskip("myst_nb")
+    from myst_nb.ext.glue import extract_glue_data_cell
+    from myst_nb.ext.glue import glue as theirs
+    from nbformat import from_dict
+
+    def stored(function):
+        outputs = []
+
+        def catch(data, raw, metadata):
+            assert raw
+            outputs.append({"data": data, "metadata": metadata})
+
+        monkeypatch.setattr("IPython.display.display", catch)
+        monkeypatch.setattr("myst_nb.ext.glue.ipy_display", catch)
+        function("name", "1.23", display=shown)
+        return [{"output_type": "display_data", **output} for output in outputs]
+
+    assert stored(glue) == stored(theirs)
+    ((key, found),) = extract_glue_data_cell(from_dict({"outputs": stored(glue)}))
+    assert key == "name" and found["data"]["text/plain"] == "'1.23'"
+
+
+def test_glue_takes_text_only():
+    with pytest.raises(TypeError, match=r"glue: expected a str for 'a-loss', got float; format it"):
+        glue("a-loss", 1.23)

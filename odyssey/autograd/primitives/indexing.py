@@ -56,6 +56,7 @@ def take(x: Array, /, indices: Any, axis: int | None = None) -> Rule:
     chosen = np.array(indices) if np.size(indices) else np.zeros(np.shape(indices), np.intp)
     if chosen.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, got {chosen.dtype}")
+    chosen = chosen.astype(np.intp, copy=False)  # a browser's has 32 bits, and refuses int64
 
     def vjp(g: Array) -> tuple[Array]:
         out = np.zeros(shape, g.dtype)

@@ -45,11 +45,20 @@ def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Array:
     return out
 
 
+def wide(dtype: np.dtype[Any]) -> Any:
+    """The dtype of a sum of integers or bools: 64 bits. For floats None, which is NumPy's choice.
+
+    NumPy's choice for integers has 32 bits in a browser, where a sum would overflow silently.
+    """
+    return {"b": np.int64, "i": np.int64, "u": np.uint64}.get(dtype.kind)
+
+
 @primitive(np.sum)
 def sum(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
     """Sum over `axis`. Every summand gets the gradient of its sum."""
     shape = x.shape
-    return np.sum(x, axis=axis, keepdims=keepdims), lambda g: (spread(g, shape, axis),)
+    out = np.sum(x, axis=axis, dtype=wide(x.dtype), keepdims=keepdims)
+    return out, lambda g: (spread(g, shape, axis),)
 
 
 @primitive(np.mean)
@@ -102,7 +111,7 @@ def prod(x: Array, axis: Axis = None, keepdims: Keep = False) -> Rule:
 
     d/dx_i is the product of all the others, right also where elements are 0.
     """
-    out = np.prod(x, axis=axis, keepdims=keepdims)
+    out = np.prod(x, axis=axis, dtype=wide(x.dtype), keepdims=keepdims)
 
     def vjp(g: Any) -> tuple[Array]:
         axes = normalize_axis(axis, x.ndim)
@@ -151,4 +160,4 @@ def cumsum(x: Array, axis: int | None = None) -> Rule:
         along = 0 if axis is None else axis
         return (np.flip(np.cumsum(np.flip(g, along), axis=along), along).reshape(shape),)
 
-    return np.cumsum(x, axis=axis), vjp
+    return np.cumsum(x, axis=axis, dtype=wide(x.dtype)), vjp

@@ -65,9 +65,9 @@ class Results:
     curves: dict[str, Array]
 
 
-def load_results(path: Path | str = RESULTS) -> Results:
+def load_results(path: Path | str | None = None) -> Results:
     """The results that are shipped with the package, or those of another run of the script."""
-    stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    stored = json.loads(Path(RESULTS if path is None else path).read_text(encoding="utf-8"))
     shape = (len(BUDGETS), len(ARCHITECTURES), len(OPTIMIZERS), len(SCHEDULES))
 
     def grid(name: str, dtype: Any) -> Array:
