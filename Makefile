@@ -10,7 +10,7 @@ JOBS ?= 2
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint notebooks sync serve bench pins clean
+.PHONY: help setup book lite test check-site lint notebooks sync serve bench pins clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -25,9 +25,18 @@ book: $(READY)  ## build the book into _build/html
 	@echo
 	@echo "The book is built. Open _build/html/index.html in a browser, or run: make serve"
 
+# OFFLINE=FOLDER takes Pyodide's packages from there and puts them into the site; BASE=URL is where the site will be.
+lite: book  ## build the edition that runs in the browser into _build/html/lite
+	@$(RUN) -c "import jupyterlite_core" 2>/dev/null || \
+		$(RUN) -m pip --disable-pip-version-check install --quiet -r requirements-lite.txt
+	@$(RUN) -m tools.lite $(if $(OFFLINE),--offline "$(OFFLINE)") $(if $(BASE),--base "$(BASE)")
+
 # One BLAS thread each: JOBS processes with two would wait for one another most of the time.
 test: lint  ## lint, types, unit tests, doctests, and every cell of every chapter
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests $(CHAPTERS)
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests --ignore tests/site $(CHAPTERS)
+
+check-site: $(READY)  ## look at the built site with Chromium: formulas, links, accessibility, chapters in the browser
+	$(RUN) -m pytest -n $(JOBS) tests/site
 
 lint: $(READY)  ## ruff and mypy alone
 	$(RUN) -m ruff check .
@@ -38,6 +47,7 @@ notebooks: $(READY)  ## run the chapters again and store their outputs (one: CHA
 
 sync: $(READY)  ## copy the package's code into the chapters' source cells
 	$(RUN) tools/source_cells.py --write
+	@$(RUN) -m tools.install_cell
 
 serve: book  ## build the book and show it at http://localhost:8000
 	$(RUN) -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
@@ -50,6 +60,8 @@ pins: $(READY)  ## write requirements.txt anew from pyproject.toml (needs the ne
 	$(RUN) -m pip install -q uv
 	$(RUN) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --custom-compile-command "make pins" \
 		--extra train --extra book --extra test pyproject.toml --output-file requirements.txt
+	$(RUN) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --custom-compile-command "make pins" \
+		--extra lite --constraint requirements.txt pyproject.toml --output-file requirements-lite.txt
 
 clean:  ## remove the environment and everything that was built
 	rm -rf .venv _build build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
