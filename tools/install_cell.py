@@ -42,15 +42,16 @@ def is_install(cell: dict[str, Any]) -> bool:
     return "install" in cell.get("metadata", {}).get("tags", [])
 
 
+def lacks_cell(root: Path, path: Path) -> bool:
+    """Whether the first code cell of the chapter at `path` is another, or no longer what it should be."""
+    first = next((cell for cell in load(path)["cells"] if cell["cell_type"] == "code"), None)
+    return first is None or first["metadata"].get("tags") != TAGS or cell_text(first) != text_for(root, path)
+
+
 def problems(root: Path) -> list[str]:
     """One problem for every chapter whose first code cell is another."""
-    found = []
-    for path in chapters(root):
-        first = next((cell for cell in load(path)["cells"] if cell["cell_type"] == "code"), None)
-        if first is None or first["metadata"].get("tags") != TAGS or cell_text(first) != text_for(root, path):
-            name = path.relative_to(root).as_posix()
-            found.append(f"{name}: its first code cell does not install a missing package; run: make sync")
-    return found
+    names = [path.relative_to(root).as_posix() for path in chapters(root) if lacks_cell(root, path)]
+    return [f"{name}: its first code cell does not install a missing package; run: make sync" for name in names]
 
 
 def with_cell(root: Path, path: Path, notebook: Notebook) -> Notebook:
@@ -79,9 +80,8 @@ def with_cell(root: Path, path: Path, notebook: Notebook) -> Notebook:
 def main() -> None:
     root = Path(__file__).resolve().parents[1]
     for path in chapters(root):
-        notebook = load(path)
-        if path.relative_to(root).as_posix() in " ".join(problems(root)):
-            text = json.dumps(with_cell(root, path, notebook), indent=1, ensure_ascii=False)
+        if lacks_cell(root, path):
+            text = json.dumps(with_cell(root, path, load(path)), indent=1, ensure_ascii=False)
             path.write_text(text + "\n", encoding="utf-8")
             print(f"updated {path.relative_to(root).as_posix()}, the cell that installs")
 

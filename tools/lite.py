@@ -118,9 +118,7 @@ def write_pyodide(target: Path, offline: Path | None, base: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     lock = json.loads(core_files(("pyodide-lock.json",))["pyodide-lock.json"])
     packages = needed(lock)
-    for package in packages.values():
-        if offline is None:
-            continue
+    for package in packages.values() if offline is not None else ():
         wheel = offline / package["file_name"]
         if not wheel.is_file():
             raise LiteError(f"{offline} has no {wheel.name}; fetch it from {CDN}{wheel.name}")
