@@ -36,7 +36,7 @@ test: lint  ## lint, types, unit tests, doctests, and every cell of every chapte
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests --ignore tests/site $(CHAPTERS)
 
 check-site: $(READY)  ## look at the built site with Chromium: formulas, links, accessibility, chapters in the browser
-	$(RUN) -m pytest -n $(JOBS) tests/site
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal tests/site
 
 lint: $(READY)  ## ruff and mypy alone
 	$(RUN) -m ruff check .

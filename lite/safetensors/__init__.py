@@ -16,6 +16,7 @@ DTYPES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2", "I64": "i8", "U64": "u8", "I32": "i4", "U32": "u4",
     "I16": "i2", "U16": "u2", "I8": "i1", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+MOST = 100_000_000  # bytes of a header
 
 
 class SafetensorError(Exception):
@@ -27,6 +28,8 @@ def read_header(data: bytes) -> tuple[dict[str, Any], int]:
     if len(data) < 8:
         raise SafetensorError("Error while deserializing header: header too small")
     end = 8 + int.from_bytes(data[:8], "little")
+    if end - 8 > MOST:
+        raise SafetensorError("Error while deserializing header: header too large")
     if end > len(data):
         raise SafetensorError("Error while deserializing header: invalid header length")
     try:

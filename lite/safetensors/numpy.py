@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import DTYPES, SafetensorError, deserialize
+from . import DTYPES, MOST, SafetensorError, deserialize
 
 NAMES = {np.dtype(code): name for name, code in DTYPES.items() if name != "BF16"}
 # In a file, arrays of larger numbers come first, so that all of them lie at a multiple of their size.
@@ -31,6 +31,8 @@ def save(tensor_dict: dict[str, np.ndarray], metadata: dict[str, str] | None = N
         at += len(piece)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)
+    if len(text) > MOST:
+        raise SafetensorError("Error while serializing: header too large")
     return b"".join([len(text).to_bytes(8, "little"), text, *pieces])
 
 

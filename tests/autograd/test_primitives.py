@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from odyssey import Tensor, gradcheck, no_grad, ops
 from odyssey.autograd import PRIMITIVES, primitive
+from tests import needs
 from tests.autograd.cases import CASES, KINKS, Case, primitives_of
 
 REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "autograd.npz")
@@ -505,7 +506,7 @@ def test_integers_pass_through() -> None:
     x = Tensor([3, 1, 2])
     assert (x + 1).dtype == (x * x).dtype == x.sum().dtype == x.clip(min=2).dtype == x.max().dtype == np.int64
     assert x.clip(min=2).data.tolist() == [3, 2, 2]
-    assert ops.where(np.array([True, False]), 1, 0).dtype == np.int64
+    assert ops.where(np.array([True, False]), 1, 0).dtype == np.array(1).dtype
     assert ops.where(np.array([True, False]), 1.0, 0).dtype == np.float32
     assert (x[0:2] ** 2).data.tolist() == [9, 1]
 
@@ -650,6 +651,7 @@ def test_error_names_the_operation(call: Any, kind: Any, message: str) -> None:
     assert (x.grad == 1).all()
 
 
+@needs.flags
 def test_error_of_another_kind_carries_a_note() -> None:
     with np.errstate(all="raise"), pytest.raises(FloatingPointError) as caught:
         np.log(Tensor([0.0], requires_grad=True))
@@ -690,7 +692,7 @@ def test_a_number_never_upcasts(number: Any, dtype: Any) -> None:
 
 def test_numbers_alone_are_float32() -> None:
     assert ops.add(1.5, 2.0).dtype == ops.exp(1.0).dtype == ops.power(2.0, 2).dtype == np.float32
-    assert ops.multiply(2, 3).dtype == np.int64
+    assert ops.multiply(2, 3).dtype == np.array(2).dtype
     assert ops.concatenate([[1.0], [2.0]]).dtype == np.float32
 
 

@@ -17,6 +17,7 @@ import pytest
 import odyssey
 from odyssey import Tensor, detect_anomaly, no_grad, ops
 from odyssey.autograd import NUMPY_RULES, PRIMITIVES, Row, Tape, primitive, unbroadcast
+from tests import needs
 from tests.autograd.cases import check_freed, primitives_of
 
 
@@ -129,7 +130,7 @@ def test_data_is_assigned_as_a_whole() -> None:
     assert x.grad == 3 and x.grad.dtype == np.float64
     x.data = [1.0, 2.0]
     assert x.dtype == np.float64 and x.shape == (2,)
-    with pytest.raises(TypeError, match="needs float data, got int64"):
+    with pytest.raises(TypeError, match=r"needs float data, got int\d+"):
         x.data = np.array([1, 2])
     with pytest.raises(TypeError, match="expected float"):
         x.data = None
@@ -737,6 +738,7 @@ def test_no_grad_allows_backward_of_an_earlier_tape() -> None:
     assert x.grad.tolist() == [2, 4]
 
 
+@needs.threads
 def test_no_grad_holds_in_its_own_thread_only() -> None:
     x = leaf(1.0, 2.0)
     inside, leave = threading.Event(), threading.Event()
@@ -757,6 +759,7 @@ def test_no_grad_holds_in_its_own_thread_only() -> None:
     assert seen == [False]
 
 
+@needs.threads
 def test_backward_in_several_threads() -> None:
     class Slow(Tensor):
         """A leaf whose gradient takes so long to read that every thread gets a turn."""
@@ -903,6 +906,7 @@ def test_an_untouched_tape_passes_the_checks() -> None:
             loss.backward()
 
 
+@needs.threads
 def test_detect_anomaly_ends_with_its_block() -> None:
     x = leaf(0.0, 1.0)
 

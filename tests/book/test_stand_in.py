@@ -54,6 +54,13 @@ def test_files(ours: ModuleType, tmp_path: Path) -> None:
     assert np.array_equal(ours.numpy.load_file(tmp_path / "theirs")["w"], [1, 1])
 
 
+def test_a_header_of_more_than_100_megabytes(ours: ModuleType) -> None:
+    arrays, labels = {"w": np.ones(2)}, {"long": "x" * 100_000_000}
+    for module in (ours.numpy, real):
+        with pytest.raises(Exception, match="Error while serializing: header too large"):
+            module.save(arrays, labels)
+
+
 def test_damaged_bytes_are_refused_by_both(ours: ModuleType) -> None:
     data = real.save({"w": np.arange(6.0), "b": np.ones(2, np.float32)})
     header = 8 + int.from_bytes(data[:8], "little")

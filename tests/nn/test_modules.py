@@ -324,7 +324,7 @@ BAD = {
     "cross_entropy: no classes": (
         lambda: F.cross_entropy(Tensor(np.ones((2, 0))), [0, 0]), ValueError, r"of some classes, got \(2, 0\)"),
     "cross_entropy: integer logits": (
-        lambda: F.cross_entropy(Tensor(np.ones((2, 3), int)), [0, 1]), TypeError, "expected float logits, .* int64"),
+        lambda: F.cross_entropy(Tensor(np.ones((2, 3), int)), [0, 1]), TypeError, r"expected float logits, .* int\d+"),
     "cross_entropy: a list": (lambda: F.cross_entropy([[1.0]], [0]), TypeError, "expected float logits, .* got list"),
     "cross_entropy: nan smoothing": (
         lambda: F.cross_entropy(Z, [0] * 5, label_smoothing=np.nan), ValueError, r"in \[0, 1\], got nan"),
@@ -798,7 +798,7 @@ def test_a_set_hides_modules_as_a_list_does():
 def test_initialisers_refuse_integers_and_what_is_no_number():
     whole = Tensor(np.arange(6).reshape(2, 3))
     for fill in (nn.init.normal_, nn.init.uniform_, nn.init.xavier_normal_, nn.init.kaiming_uniform_):
-        with pytest.raises(TypeError, match="init: expected a Parameter of floats, got int64"):
+        with pytest.raises(TypeError, match=r"init: expected a Parameter of floats, got int\d+"):
             fill(whole)
     assert np.array_equal(whole.data, np.arange(6).reshape(2, 3))
     p = nn.Parameter(np.ones(3))

@@ -494,11 +494,11 @@ BAD_INPUTS = {
 @pytest.mark.parametrize(
     ("x", "got"),
     [
-        (np.arange(8).reshape(2, 4), "got int64"),
+        (np.arange(8).reshape(2, 4), r"got int\d+"),
         (np.ones((2, 4), bool), "got bool"),
         (np.ones((2, 4), np.float16), "got float16"),
         (np.ones((2, 4), complex), "got complex128"),
-        (Tensor(np.arange(8).reshape(2, 4)), "got int64"),
+        (Tensor(np.arange(8).reshape(2, 4)), r"got int\d+"),
         ([[1.0, 2.0, 3.0, 4.0]] * 2, "got list"),
         (None, "got NoneType"),
     ],

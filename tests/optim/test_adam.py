@@ -185,9 +185,16 @@ def test_float16_states_train_like_float32_on_a_badly_scaled_problem(seed, toget
     assert 3e1 < sizes[0] < 3e2 and 3e-5 < sizes[1] < 3e-4  # about 1e+2 and 1e-4
     packed, _ = badly_scaled(partial(Adam, state_dtype=np.float16), seed, together)
     np.testing.assert_allclose(packed, full, rtol=0.05)
-    with np.errstate(all="ignore"):
-        cast, _ = badly_scaled(PlainAdam, seed, together)
-    assert not cast[1] < 5 * full[1]  # a NaN counts as a failure, too
+
+
+def test_states_cast_to_float16_do_not() -> None:
+    """How far a run goes astray hangs on the last bits, and on another machine one seed of five may do well."""
+    worse = []
+    for seed in range(5):
+        with np.errstate(all="ignore"):
+            cast, full = (badly_scaled(make, seed, True)[0][1] for make in (PlainAdam, Adam))
+        worse.append(np.nan_to_num(cast / full, nan=np.inf))
+    assert np.median(worse) > 5
 
 
 def test_plain_float16_moments_would_vanish() -> None:

@@ -10,6 +10,7 @@ import pytest
 from odyssey import Tensor, detect_anomaly, optim
 from odyssey.optim import SGD, Adam, AdamW
 from odyssey.optim.sgd import BLOCK
+from tests import needs
 from tests.optim.test_adam import digits_loss
 from tests.optim.test_sgd import allocated_by, equal, leaf, snapshot, with_gradients
 from tests.reference.make_optim_young import CONFIGURATIONS, FIRST, problem
@@ -123,7 +124,7 @@ def check_memory(make, shapes, limit=20_000) -> None:
         params = with_gradients([shape, (2, 3), (3, 2)], np.random.default_rng(0), np.float32)
         optimizer = make(params)
         optimizer.step()
-        assert allocated_by(optimizer.step) < limit, shape
+        assert allocated_by(optimizer.step) < limit + needs.MORE_ROWS, shape
 
 
 def check_order(make) -> None:

@@ -402,7 +402,7 @@ def test_a_read_only_gradient_is_refused_and_nothing_changed(clip) -> None:
         ([[1.0, 2.0]], "at 0, got list"),
         ("ab", "at 0, got str"),
         ({"w": np.ones(2)}, "at 0, got str"),
-        ([np.ones(2), np.array([1, 2])], "at 1, got an array of int64"),
+        ([np.ones(2), np.array([1, 2])], r"at 1, got an array of int\d+"),
         (np.ones(2, bool), "at 0, got an array of bool"),
         (np.ones(2, complex), "at 0, got an array of complex128"),
     ],

@@ -15,6 +15,7 @@ from odyssey.data import DataLoader, load_digits
 from odyssey.optim import SGD, Adam, mixed_precision
 from odyssey.optim.clipping import clip_grad_norm
 from odyssey.optim.mixed_precision import round_bfloat16, round_float16
+from tests import needs
 from tests.optim.test_sgd import allocated_by, equal, leaf, snapshot
 from tests.reference.make_optim_rates import SCALERS, gradients
 
@@ -177,6 +178,7 @@ def test_blocks_nest_and_come_back() -> None:
     gradcheck(lambda x: np.sum((x @ np.transpose(x)) ** 2), leaf(np.arange(6.0).reshape(2, 3)))
 
 
+@needs.threads
 def test_the_setting_belongs_to_a_thread() -> None:
     barrier, found = threading.Barrier(2, timeout=10), {}
 

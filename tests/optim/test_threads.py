@@ -12,7 +12,10 @@ import pytest
 from odyssey import Tensor, optim
 from odyssey.optim.sgd import BLOCK, WORTH_SHARING, processors, share
 from odyssey.optim.sgd.optimizer import Workspace
+from tests import needs
 from tests.optim.test_sgd import allocated_by
+
+pytestmark = needs.threads
 
 SHAPES = [(5 * BLOCK + 7,), (300, 1000), (20,), (3,), (BLOCK, 2)]
 CASES = [

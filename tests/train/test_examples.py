@@ -21,6 +21,9 @@ from safetensors.numpy import load_file, save_file
 
 from odyssey import nn
 from odyssey.data import load_digits, load_names
+from tests import needs
+
+pytestmark = needs.processes
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

@@ -306,24 +306,24 @@ def test_what_is_not_finite_may_be_ignored():
     assert all(map(isnan, history.validation["validation"]))
 
 
-def test_nothing_is_printed_without_progress(capfd):
+def test_nothing_is_printed_without_progress(capsys):
     Parts().fit(2, validate=lambda m: 1.0)
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")
 
 
-def test_the_progress_bar_shows_the_numbers(capfd):
+def test_the_progress_bar_shows_the_numbers(capsys):
     one = Parts()
     history = one.fit(2, progress=True, validate=lambda m: 0.25)
-    out, err = capfd.readouterr()
+    out, err = capsys.readouterr()
     assert out == "" and "10/10" in err and "epoch 2/2" in err
     assert f"loss {history.loss[-1]:.4g}, lr 0.01, gradient {history.grad_norm[-1]:.3g}, validation 0.25" in err
 
 
-def test_after_each_epoch_the_bar_shows_the_metric_of_that_epoch(capfd):
+def test_after_each_epoch_the_bar_shows_the_metric_of_that_epoch(capsys):
     one = Parts()
     metrics = iter((0.125, 0.375))
     one.fit(2, progress=True, validate=lambda m: next(metrics))
-    shown = capfd.readouterr().err.split("\r")
+    shown = capsys.readouterr().err.split("\r")
     assert "epoch 1/2" in (first := next(line for line in shown if "0.125" in line)) and "5/10" in first
     assert "epoch 2/2" in shown[-1] and "10/10" in shown[-1]
     assert "validation 0.375" in shown[-1] and "0.125" not in shown[-1]
@@ -511,12 +511,12 @@ def test_a_run_that_a_callback_stopped_stays_stopped(tmp_path):
     assert same_weights(one, again) and again.loader.state_dict() == one.loader.state_dict()
 
 
-def test_the_bar_of_a_resumed_run_begins_where_it_stands(tmp_path, capfd):
+def test_the_bar_of_a_resumed_run_begins_where_it_stands(tmp_path, capsys):
     path = tmp_path / "run.safetensors"
     Parts().fit(1, checkpoint=path)
-    capfd.readouterr()
+    capsys.readouterr()
     Parts().fit(2, checkpoint=path, progress=True)
-    err = capfd.readouterr().err
+    err = capsys.readouterr().err
     assert "5/10" in err and "10/10" in err
 
 
