@@ -69,7 +69,7 @@ def repository() -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("browser.ini", INI)
-        for folder in ("tests", "tools", "book"):
+        for folder in ("tests", "tools", "book", "examples"):
             for file in sorted((ROOT / folder).rglob("*")):
                 if file.is_file() and not {"__pycache__", "site", ".ipynb_checkpoints"} & set(file.parts):
                     archive.write(file, file.relative_to(ROOT))
