@@ -10,7 +10,7 @@ JOBS ?= 2
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book lite test check-site lint notebooks sync serve bench pins clean
+.PHONY: help setup book lite test check-site lint notebooks sync serve record bench pins clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -52,9 +52,16 @@ sync: $(READY)  ## copy the package's code into the chapters' source cells
 serve: book  ## build the book and show it at http://localhost:8000
 	$(RUN) -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
 
+# The test that compares the record with the tests there are has to wait until the record is written.
+record: $(READY)  ## run the tests and store what came of it for the page of evidence (SITE=yes: those of the site)
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -p tools.records -n $(JOBS) --dist loadfile $(if $(SITE),--record site tests/site, \
+		--record suite --nbval --deselect tests/book/test_evidence.py::test_the_record_is_of_the_tests_that_there_are \
+		odyssey tests --ignore tests/site $(CHAPTERS))
+
+# STORE=yes keeps the results for the page of evidence; RUN=PYTHON takes an interpreter that has PyTorch already.
 bench: $(READY)  ## compare speed with PyTorch (downloads PyTorch into .venv the first time)
 	$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install -q -e ".[bench]"
-	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" || exit 1; done
+	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) "$$script" $(if $(STORE),--store) || exit 1; done
 
 pins: $(READY)  ## write requirements.txt anew from pyproject.toml (needs the network)
 	$(RUN) -m pip install -q uv

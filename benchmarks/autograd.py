@@ -1,6 +1,6 @@
 """The tape against PyTorch eager: chains of small operations, a small network, and the import.
 
-    python benchmarks/autograd.py [rounds]
+    python benchmarks/autograd.py [rounds] [--store]
 
 Both run in one process, in turns, on one thread, so that they meet the same machine. Times are
 milliseconds; the ratio is ours / PyTorch's, so that below 1 we are faster. PyTorch is needed (the
@@ -28,8 +28,10 @@ import numpy as np  # noqa: E402
 
 from odyssey import Tensor, ops  # noqa: E402
 from odyssey.data import load_digits  # noqa: E402
+from tools.records import Benchmark  # noqa: E402
 
 N = 1000
+CHAIN_GOAL, IMPORT_GOAL = 0.45, 1.2  # ours / the other's
 Work = Callable[[], Any]
 
 
@@ -138,21 +140,31 @@ def import_times(rounds: int) -> tuple[list[float], list[float]]:
     return times
 
 
-def main(rounds: int = 30) -> None:
+def main() -> None:
     """Print the table."""
     import torch
 
+    bench = Benchmark(__doc__, 30)
+    rounds, common = bench.rounds, {"unit": "ms", "threads": 1}
     torch.set_num_threads(1)
     print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {rounds} rounds, milliseconds\n")
     print(f"{'forward + backward':<28} {'median':^27}   {'minimum':^27}")
     heads = f"{'ours':>9} {'PyTorch':>9} {'ratio':>7}"
     print(f"{'1000 ops, shape (64,)':<28} {heads}   {heads}")
-    for name, (ours, pytorch) in chains(torch).items():
-        print(row(name, *measure(ours, pytorch, rounds, 1)), flush=True)
-    for name, (ours, pytorch) in network(torch).items():
-        print("\n" + row(name, *measure(ours, pytorch, rounds, 10)), flush=True)
-    print("\n" + row("import, against NumPy's", *import_times(max(rounds // 3, 3))))
+    for name, works in chains(torch).items():
+        ours, pytorch = measure(*works, rounds, 1)
+        print(row(name, ours, pytorch), flush=True)
+        title = f"1000 ops on 64 numbers: {name}"
+        bench.add(title, "PyTorch", median(ours), median(pytorch), goal=CHAIN_GOAL, **common)
+    for name, works in network(torch).items():
+        ours, pytorch = measure(*works, rounds, 10)
+        print("\n" + row(name, ours, pytorch), flush=True)
+        bench.add(name, "PyTorch", median(ours), median(pytorch), goal=None, **common)
+    ours, numpy = import_times(max(rounds // 3, 3))
+    print("\n" + row("import, against NumPy's", ours, numpy))
+    bench.add("import odyssey", "import numpy", median(ours), median(numpy), goal=IMPORT_GOAL, **common)
+    bench.finish()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main()

@@ -1,6 +1,6 @@
 """Training steps of small networks against PyTorch in eager mode: forward, backward and Adam.
 
-    python benchmarks/nn.py [rounds]
+    python benchmarks/nn.py [rounds] [--store]
 
 All run in one process, in turns, on one thread. A ratio below 1 says that we are faster. The last lines compare the
 peak memory of a transformer step, above what is used after the import, each in a process of its own. PyTorch is
@@ -24,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np  # noqa: E402
 
+from tools.records import Benchmark  # noqa: E402
+
 B, T, D, H = 16, 128, 128, 4  # the transformer: batch, positions, features, heads
+MLP_GOALS, BLOCK_GOAL, SEPARABLE_GOAL, MEMORY_GOAL = {64: 0.80, 512: 0.95}, 0.95, 0.70, 0.70  # ours / PyTorch's
 
 
 def ours(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Callable[[], None]:
@@ -107,8 +110,8 @@ def block_data() -> tuple[Any, Any]:
     return rng.standard_normal((B, T, D)).astype("f"), rng.standard_normal((B, T, D)).astype("f")
 
 
-def works() -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
-    """For each work our step and PyTorch's."""
+def works() -> dict[str, tuple[Callable[[], None], Callable[[], None], float]]:
+    """For each work our step and PyTorch's, and the goal for the ratio of their times."""
     rng = np.random.default_rng(0)
     found = {}
     for batch in (64, 512):
@@ -116,16 +119,19 @@ def works() -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
         found[f"MLP 784-256-128-10, batch {batch}"] = (
             ours(mlp, "cross_entropy", *data),
             pytorch(mlp, "cross_entropy", *data),
+            MLP_GOALS[batch],
         )
     data = block_data()
     found[f"transformer block, B {B} T {T} D {D} H {H}"] = (
         ours(our_block, "mse_loss", *data),
         pytorch(torch_block, "mse_loss", *data),
+        BLOCK_GOAL,
     )
     data = rng.standard_normal((64, 1, 28, 28)).astype("f"), rng.integers(0, 10, 64)
     found["depthwise-separable net, 64 × 1 × 28 × 28"] = (
         ours(separable, "cross_entropy", *data),
         pytorch(separable, "cross_entropy", *data),
+        SEPARABLE_GOAL,
     )
     return found
 
@@ -156,27 +162,31 @@ def peak(work: str, modules: str, block: str) -> float:
     return int(out.stdout) / 1e3
 
 
-def main(rounds: int = 25) -> None:
+def main() -> None:
     """Print the table."""
     import torch
 
-    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {rounds} rounds\n")
-    for name, pair in works().items():
+    bench = Benchmark(__doc__, 25)
+    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {bench.rounds} rounds\n")
+    for name, (mine, theirs, goal) in works().items():
         times: list[list[float]] = [[], []]
-        for i in range(rounds + 2):
-            for k, work in enumerate(pair):
+        for i in range(bench.rounds + 2):
+            for k, work in enumerate((mine, theirs)):
                 start = perf_counter()
                 work()
                 if i > 1:  # the first two warm up
                     times[k].append((perf_counter() - start) * 1e3)
         a, b = map(median, times)
-        print(f"{name:<46} ours {a:8.2f} ms   PyTorch {b:8.2f} ms   ours / PyTorch {a / b:5.2f}")
+        print(f"{name:<46} ours {a:8.2f} ms   PyTorch {b:8.2f} ms   ours / PyTorch {a / b:5.2f}", flush=True)
+        bench.add(f"training step: {name}", "PyTorch", a, b, unit="ms", threads=1, goal=goal)
     if Path("/proc/self/clear_refs").exists():
         a = peak("ours", "odyssey.nn, odyssey.optim", "our_block")
         b = peak("pytorch", "torch", "torch_block")
         name = "peak memory of the transformer step"
         print(f"{name:<46} ours {a:8.1f} MB   PyTorch {b:8.1f} MB   ours / PyTorch {a / b:5.2f}")
+        bench.add(name, "PyTorch", a, b, unit="MB", threads=1, goal=MEMORY_GOAL)
+    bench.finish()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

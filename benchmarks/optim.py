@@ -1,6 +1,6 @@
 """One step of Adam, and clipping by the norm, against PyTorch and the textbook formulas in NumPy.
 
-    python benchmarks/optim.py [rounds]
+    python benchmarks/optim.py [rounds] [--store]
 
 All run in one process, in turns, so that they meet the same machine: first all on one thread, then, for the large
 models, all as they come, with as many threads as each library takes. Times are milliseconds for a step; a ratio below 1
@@ -27,6 +27,7 @@ import numpy as np  # noqa: E402
 from odyssey import Tensor  # noqa: E402
 from odyssey.optim import Adam, clip_grad_norm  # noqa: E402
 from odyssey.optim.sgd import processors  # noqa: E402
+from tools.records import Benchmark  # noqa: E402
 
 MODELS: dict[str, tuple[list[tuple[int, ...]], int]] = {  # shapes, and steps in a round
     "100 tensors of 100,000": ([(100_000,)] * 100, 1),
@@ -34,6 +35,8 @@ MODELS: dict[str, tuple[list[tuple[int, ...]], int]] = {  # shapes, and steps in
     "MLP 784-256-128-10": ([(784, 256), (256,), (256, 128), (128,), (128, 10), (10,)], 5),
     "MLP 64-32-32-10": ([(64, 32), (32,), (32, 32), (32,), (32, 10), (10,)], 50),
 }
+ADAM_GOALS = {("100 tensors of 100,000", "PyTorch, foreach", 1): 0.5}  # ours / the other's, on so many threads
+CLIPPING_GOALS = {("PyTorch", 1): 1.0}
 ARRAYS = list[np.ndarray]
 
 
@@ -120,7 +123,7 @@ def allocated(work: Callable[[], Any]) -> int:
     return peak - before
 
 
-def adam_table(torch: Any, model: str, rounds: int) -> None:
+def adam_table(torch: Any, model: str, bench: Benchmark, threads: int) -> None:
     """Print a step of Adam for one of the MODELS."""
     shapes, inner = MODELS[model]
     rng = np.random.default_rng(0)
@@ -134,40 +137,49 @@ def adam_table(torch: Any, model: str, rounds: int) -> None:
         "textbook formula": textbook(weights, grads),
         "ours, float16 states": ours(weights, grads, state_dtype=np.float16),
     }
-    times = measure(works, rounds, inner)
+    times = measure(works, bench.rounds, inner)
     size = sum(w.size for w in weights)
     print(f"{model}: {size:,} parameters; a step allocates {allocated(works['ours']):,} bytes")
     for name, found in times.items():
         print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
-    print()
+        if not name.startswith("ours"):
+            goal = ADAM_GOALS.get((model, name, threads))
+            bench.add(f"Adam: {model}", name, times["ours"], found, unit="ms", threads=threads, goal=goal)
+    print(flush=True)
 
 
-def clipping_table(torch: Any, rounds: int) -> None:
+def clipping_table(torch: Any, bench: Benchmark, threads: int) -> None:
     """Print clipping by the norm of ten million gradients."""
     rng = np.random.default_rng(0)
     grads = [rng.standard_normal(100_000).astype("f") for _ in range(100)]
     for words, max_norm in (("only measured", 1e9), ("and cut", 1.0)):
-        times = measure(clipping(torch, grads, max_norm), rounds, 1)
+        times = measure(clipping(torch, grads, max_norm), bench.rounds, 1)
         print(f"norm of 10,000,000 numbers, {words}")
         for name, found in times.items():
             print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
-        print()
+            if name != "ours":
+                goal = CLIPPING_GOALS.get((name, threads))
+                title = f"norm of 10,000,000 numbers, {words}"
+                bench.add(title, name, times["ours"], found, unit="ms", threads=threads, goal=goal)
+        print(flush=True)
 
 
-def main(rounds: int = 15) -> None:
+def main() -> None:
     """Print the tables."""
     import torch
 
-    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, {rounds} rounds\n")
+    bench = Benchmark(__doc__, 15)
+    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, {bench.rounds} rounds\n")
     everything = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for threads, models in ((1, list(MODELS)), (everything, list(MODELS)[:2])):
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read by each new optimizer of ours
         torch.set_num_threads(threads)
         print(f"== PyTorch on {threads} threads, ours on {processors()}\n")
         for model in models:
-            adam_table(torch, model, rounds)
-        clipping_table(torch, rounds)
+            adam_table(torch, model, bench, threads)
+        clipping_table(torch, bench, threads)
+    bench.finish()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
