@@ -58,7 +58,6 @@ def outputs(path: Path) -> Outputs:
 class Shown:
     """The source cells of the book."""
 
-    cells: int = 0
     lines: int = 0
     definitions: set[tuple[str, str]] = field(default_factory=set)
 
@@ -67,22 +66,20 @@ def shown(paths: list[Path]) -> Shown:
     found = Shown()
     for path in paths:
         for _, _, module, rest in source_cells(load(path)):
-            found.cells += 1
             found.lines += len(rest.splitlines())
             found.definitions |= {(module, name) for names in cell_names(rest) for name in names}
     return found
 
 
 def primitives() -> dict[str, dict[str, int]]:
-    """{package: {primitive: number of its cases}}, from the tables that the tests go through."""
+    """{module: {primitive: number of its cases}}, from the tables that the tests go through."""
     import_module("odyssey.nn")  # registers its primitives
     table = import_module("odyssey.autograd").PRIMITIVES
     first = Counter(case.name for case in import_module("tests.autograd.cases").CASES)
     cases = {**first, **{name: len(rows) for name, rows in import_module("tests.nn.test_primitives").CASES.items()}}
     found: dict[str, dict[str, int]] = {}
     for name, operation in table.items():
-        package = ".".join(operation.__module__.split(".")[:2])
-        found.setdefault(package, {})[name] = cases.get(name, 0)
+        found.setdefault(operation.__module__, {})[name] = cases.get(name, 0)
     return found
 
 

@@ -36,7 +36,7 @@ from tools.facts import (
     total,
     wrong_answers,
 )
-from tools.records import ROOT
+from tools.records import ROOT, Record
 
 Cell: TypeAlias = str | nodes.Node | Sequence[nodes.Node]
 KINDS = {"book": "cells of the chapters", "tests": "unit tests", "odyssey": "examples in docstrings"}
@@ -74,11 +74,12 @@ def table(heads: list[str], body: list[list[Cell]], numeric: set[int]) -> nodes.
             for k, cell in enumerate(line):
                 if isinstance(cell, str):
                     cell = nodes.Text(cell)
-                paragraph = nodes.paragraph("", "", *([cell] if isinstance(cell, nodes.Node) else cell))
-                row += nodes.entry("", paragraph, classes=["text-right"] if k in numeric else [])
+                parts = [cell] if isinstance(cell, nodes.Node) else list(cell)
+                style = ["text-right"] if k in numeric else ["odyssey-list"] if len(parts) > 1 else []
+                row += nodes.entry("", nodes.paragraph("", "", *parts), classes=style)
             section += row
         group += section
-    return nodes.table("", group, classes=["colwidths-auto"])
+    return nodes.table("", group, classes=["colwidths-auto", "odyssey-evidence"])
 
 
 def tests_table() -> nodes.table:
@@ -107,7 +108,7 @@ def chapters_table() -> nodes.table:
 
 def primitives_table() -> nodes.table:
     body: list[list[Cell]] = [
-        [code(module), joined(code(name) for name in found), str(len(found)), str(sum(found.values()))]
+        [module.removeprefix("odyssey."), joined(map(code, found)), str(len(found)), str(sum(found.values()))]
         for module, found in counts.primitives().items()
     ]
     return table(["where", "primitives", "how many", "cases"], body, {2, 3})
@@ -118,7 +119,7 @@ def references_table() -> nodes.table:
     for one in all_references():
         close = [f"{value:g}" for value in one.tolerances]
         body.append([
-            code(one.name), number(one.numbers), ", ".join(one.libraries),
+            one.name, number(one.numbers), ", ".join(one.libraries),
             joined([*[code(test.name) for test in one.tests], *[page(page_of(path)) for path in one.chapters]]),
             " to ".join(dict.fromkeys([close[0], close[-1]])),
         ])  # fmt: skip
@@ -128,11 +129,11 @@ def references_table() -> nodes.table:
 def benchmarks_table() -> nodes.table:
     body: list[list[Cell]] = []
     for _, row in rows():
-        goal = "—" if row["goal"] is None else f"≤ {row['goal']:.2f}"
+        goal = "none" if row["goal"] is None else f"≤\N{NO-BREAK SPACE}{row['goal']:.2f}"
         verdict: Cell = "—" if row["goal"] is None else nodes.strong("", "missed") if missed(row) else "met"
-        numbers = [f"{row[whose]:.3g} {row['unit']}" for whose in ("ours", "other")]
-        body.append([row["name"], row["peer"], str(row["threads"]), *numbers, f"{ratio(row):.2f}", goal, verdict])
-    return table(["work", "against", "threads", "ours", "theirs", "ratio", "goal", ""], body, {2, 3, 4, 5, 6})
+        numbers = [f"{row[whose]:.3g}\N{NO-BREAK SPACE}{row['unit']}" for whose in ("ours", "other")]
+        body.append([title(row), row["peer"], *numbers, f"{ratio(row):.2f}", goal, verdict])
+    return table(["work", "against", "ours", "theirs", "ratio", "goal", "verdict"], body, {2, 3, 4, 5})
 
 
 def runs_table() -> nodes.table:
@@ -143,9 +144,13 @@ def runs_table() -> nodes.table:
     return table(["command", "when and where", "load"], body, set())
 
 
+def title(row: Record) -> str:
+    return row["name"] + (f", {row['threads']} threads" if row["threads"] > 1 else "")
+
+
 def missed_list() -> nodes.Node:
     items = [
-        nodes.list_item("", nodes.paragraph("", f"{row['name']}, against {row['peer']}: {ratio(row):.2f}; the goal was "
+        nodes.list_item("", nodes.paragraph("", f"{title(row)}, against {row['peer']}: {ratio(row):.2f}; the goal was "
                                                 f"at most {row['goal']:.2f}."))
         for _, row in rows() if missed(row)
     ]  # fmt: skip

@@ -91,7 +91,7 @@ def rows() -> list[tuple[Record, Record]]:
 
 def ratio(row: Record) -> float:
     """Ours / the other's, as the page shows it."""
-    return round(row["ours"] / row["other"], 2)
+    return round(float(row["ours"] / row["other"]), 2)
 
 
 def missed(row: Record) -> bool:
@@ -120,10 +120,11 @@ def load_in_words() -> str:
     )
 
 
+@cache
 def facts() -> dict[str, Callable[[], str]]:
     """The words that stand for a number in the text."""
     gradcheck = inspect.signature(odyssey.gradcheck).parameters
-    shown = cache(lambda: counts.shown(chapters(ROOT)))
+    shown = counts.shown(chapters(ROOT))
 
     def every(what: str) -> int:
         return sum(getattr(chapter, what) for chapter in outputs().values())
@@ -146,10 +147,8 @@ def facts() -> dict[str, Callable[[], str]]:
         "outputs.quoted": lambda: number(every("quoted")),
         "outputs.figures": lambda: number(every("figures")),
         "outputs.exempt": lambda: number(every("timed") + every("otherwise")),
-        "outputs.otherwise": lambda: number(every("otherwise")),
-        "source.cells": lambda: number(shown().cells),
-        "source.lines": lambda: number(shown().lines),
-        "source.definitions": lambda: number(len(shown().definitions)),
+        "source.lines": lambda: number(shown.lines),
+        "source.definitions": lambda: number(len(shown.definitions)),
         "primitives": lambda: number(sum(len(found) for found in counts.primitives().values())),
         "primitives.cases": lambda: number(sum(sum(found.values()) for found in counts.primitives().values())),
         "gradcheck.eps": lambda: f"{gradcheck['eps'].default:g}",
@@ -159,7 +158,6 @@ def facts() -> dict[str, Callable[[], str]]:
         "references.numbers": lambda: number(sum(reference.numbers for reference in all_references())),
         "exercises": lambda: number(sum(len(counts.checks(page.rpartition("/")[2])) for page in outputs())),
         "exercises.wrong": lambda: number(sum(wrong_answers().values())),
-        "benchmarks.rows": lambda: str(len(rows())),
         "benchmarks.goals": lambda: str(sum(row["goal"] is not None for _, row in rows())),
         "benchmarks.missed": lambda: str(sum(missed(row) for _, row in rows())),
         "benchmarks.load": load_in_words,

@@ -106,8 +106,8 @@ def names_in(node: ast.AST, context: type[ast.expr_context] = ast.expr_context) 
 def tolerances(tree: ast.AST, module: ast.AST) -> Iterator[float]:
     """The tolerance of each comparison in a piece of code, the larger where it has two.
 
-    It is what rtol=, atol=, rel= or abs= says, or an assert that ends in < 1e-12. A tolerance that has a name may have several values: what is assigned to the name, and what decorators, defaults
-    and calls of the function hold.
+    It is what rtol=, atol=, rel= or abs= says, or an assert that ends in < 1e-12. One that has a name may have several
+    values: what is assigned to the name, and what decorators, defaults and calls of the function hold.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

@@ -1,6 +1,6 @@
 """Write attention.npz: PyTorch's attention and encoder layer, for the chapter attention and its tests.
 
-    python tests/reference/make_attention.py      in an environment with PyTorch
+    python tests/reference/make_attention.py      in an environment with PyTorch 2.13.0
 
 Readers need no PyTorch: they only load the file. The name of an array is `case/what`: what goes in, `g` that the
 backward pass starts with, `out`, and the gradients `dquery`, `din_proj_weight`, ... Boolean masks are kept as PyTorch's

@@ -1,6 +1,6 @@
 """Write dropout.npz: PyTorch's dropout in float64 and float32, for the chapter dropout and its tests.
 
-    python tests/reference/make_dropout.py      in an environment with PyTorch
+    python tests/reference/make_dropout.py      in an environment with PyTorch 2.13.0
 
 Readers do not need it: they only load the file. The name of an array is `case/what`: the input `x`, the `mask` that
 PyTorch drew (what becomes of ones, from the same seed), `g` that the backward pass starts with, the result `out`, and

@@ -1,6 +1,6 @@
 """Write modules.npz and modules.safetensors: PyTorch's layers and losses, for the chapter modules and its tests.
 
-    python tests/reference/make_modules.py      in an environment with PyTorch and safetensors
+    python tests/reference/make_modules.py      in an environment with PyTorch 2.13.0 and safetensors
 
 Readers need neither: they only load the files. The name of an array is `function/case/what`: what goes in, `g` that the
 backward pass starts with, `out`, and the gradients `dx`, `dweight`, ... A file of many small arrays is mostly headers,

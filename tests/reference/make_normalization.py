@@ -1,6 +1,6 @@
 """Write normalization.npz: PyTorch's normalisation layers in float64, for the chapter normalization and its tests.
 
-    python tests/reference/make_normalization.py      in an environment with PyTorch
+    python tests/reference/make_normalization.py      in an environment with PyTorch 2.13.0
 
 Readers do not need it: they only load the file. The name of an array is `case/what`: the inputs `x`, `weight` and
 `bias`, `g` that the backward pass starts with, `out`, and the gradients `dx`, `dweight`, `dbias`. Batch norm has `mean`
