@@ -26,9 +26,10 @@ from tools.facts import (
     circumstances,
     entry,
     facts,
-    loads,
+    load_of,
     missed,
     number,
+    others_of,
     outputs,
     page_of,
     ratio,
@@ -79,7 +80,7 @@ def table(heads: list[str], body: list[list[Cell]], numeric: set[int]) -> nodes.
                 row += nodes.entry("", nodes.paragraph("", "", *parts), classes=style)
             section += row
         group += section
-    return nodes.table("", group, classes=["colwidths-auto", "odyssey-evidence"])
+    return nodes.table("", group, classes=["colwidths-auto", "longtable", "odyssey-evidence"])
 
 
 def tests_table() -> nodes.table:
@@ -138,10 +139,10 @@ def benchmarks_table() -> nodes.table:
 
 def runs_table() -> nodes.table:
     body: list[list[Cell]] = [
-        [code(record["command"]), circumstances(record), loads(record)]
+        [code(record["command"]), circumstances(record), others_of(record), load_of(record)]
         for _, record in sorted(records.load("benchmarks").items())
     ]
-    return table(["command", "when and where", "load"], body, set())
+    return table(["command", "when and where", "others", "load"], body, {2, 3})
 
 
 def title(row: Record) -> str:
@@ -167,6 +168,22 @@ TABLES: dict[str, Callable[[], nodes.Node]] = {
     "missed": missed_list,
 }
 
+# How wide the columns are in print, as shares of the line. What is not named here is not a table.
+WIDTHS = {
+    "tests": (0.24, 0.4, 0.12, 0.12, 0.12),
+    "chapters": (0.23, 0.11, 0.11, 0.11, 0.11, 0.11, 0.11, 0.11),
+    "primitives": (0.27, 0.49, 0.12, 0.12),
+    "references": (0.17, 0.12, 0.25, 0.31, 0.15),
+    "benchmarks": (0.28, 0.15, 0.13, 0.13, 0.09, 0.11, 0.11),
+    "runs": (0.28, 0.48, 0.13, 0.11),
+}
+
+
+def print_columns(widths: tuple[float, ...]) -> addnodes.tabular_col_spec:
+    """What LaTeX is told of the columns; the site does without."""
+    columns = [rf">{{\raggedright\arraybackslash}}\Y{{{width}}}" for width in widths]
+    return addnodes.tabular_col_spec(spec="".join(columns))
+
 
 class Evidence(SphinxDirective):
     """A table."""
@@ -180,9 +197,10 @@ class Evidence(SphinxDirective):
         if name not in TABLES:
             raise self.error(f"evidence: there is no table {name!r}, but {', '.join(TABLES)}")
         try:
-            return [TABLES[name]()]
+            found = TABLES[name]()
         except LookupError as problem:
             raise self.error(f"evidence: {problem}") from None
+        return [print_columns(WIDTHS[name]), found] if name in WIDTHS else [found]
 
 
 def fact(

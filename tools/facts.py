@@ -17,7 +17,7 @@ from tools.chapters import chapters
 from tools.records import ROOT, Record
 
 SPELLED = {"numpy": "NumPy", "torch": "PyTorch"}
-BUSY = 0.5  # processes that others ran while we measured; above it, threads wait for one another and a time says little
+BUSY = 0.1  # cores that other programs used while we measured; above it, threads wait for one another
 
 
 def number(value: int) -> str:
@@ -68,14 +68,19 @@ def circumstances(record: Record) -> str:
     return f"{record['date']} UTC, commit {record['commit']}{changes}, {where}, {programs}"
 
 
-def loads(record: Record) -> str:
-    """How busy the machine was."""
-    both = [record["load"], record.get("load_after", [])]
-    return " → ".join(f"{load[0]:.1f}" for load in both if load) or "unknown"
+def load_of(record: Record) -> str:
+    """How many processes ran or waited in the minute before."""
+    return f"{record['load'][0]:.1f}" if record["load"] else "unknown"
+
+
+def others_of(record: Record) -> str:
+    """How many cores other programs used while a benchmark ran."""
+    return "unknown" if record["others"] is None else f"{record['others']:.2f}"
 
 
 def busy(record: Record) -> bool:
-    return bool(record["load"]) and record["load"][0] > BUSY
+    """Whether a benchmark may have been disturbed."""
+    return record["others"] is None or record["others"] > BUSY
 
 
 def rows() -> list[tuple[Record, Record]]:
@@ -138,7 +143,7 @@ def facts() -> dict[str, Callable[[], str]]:
         "tests.minutes": lambda: f"{suite()['seconds'] / 60:.1f}",
         "tests.processes": lambda: str(suite()["processes"]),
         "tests.circumstances": lambda: circumstances(suite()),
-        "tests.load": lambda: loads(suite()),
+        "tests.load": lambda: load_of(suite()),
         "site.outcome": site,
         "chapters": lambda: str(len(outputs())),
         "outputs.cells": lambda: number(every("cells")),

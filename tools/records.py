@@ -52,6 +52,21 @@ def load_average() -> list[float]:
     return [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else []
 
 
+def busy_seconds() -> float | None:
+    """Seconds that all cores together have worked since the machine started; None where Linux does not count them."""
+    try:
+        counts = list(map(int, Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]))
+    except (OSError, ValueError):
+        return None
+    user, nice, system, _idle, _waiting, *interrupts = counts
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """Seconds that the cores have worked for this process, and for those that it started and that have ended."""
+    return sum(os.times()[:4])
+
+
 def circumstances(*packages: str) -> Record:
     """Date, commit, machine, load and versions, as they are now."""
     versions = {"Python": platform.python_version()}
@@ -105,11 +120,19 @@ class Benchmark:
         self.storing: bool = options.store
         self.rows: list[Record] = []
         self.start = circumstances("numpy", "torch")
+        self.clocks = perf_counter(), busy_seconds(), own_seconds()
 
     def add(self, name: str, peer: str, ours: float, other: float, **also: Any) -> None:
         """A row: what was measured, what ours is compared with, both numbers, and `unit`, `threads` and `goal`."""
         numbers = {"ours": float(f"{ours:.4g}"), "other": float(f"{other:.4g}")}
         self.rows.append({"name": name, "peer": peer, **numbers, **also})
+
+    def others(self) -> float | None:
+        """How many cores other programs kept busy while we measured, on average."""
+        (began, busy, own), now = self.clocks, busy_seconds()
+        if busy is None or now is None:
+            return None
+        return round(max(0.0, now - busy - (own_seconds() - own)) / (perf_counter() - began), 2)
 
     def finish(self) -> None:
         """Store the rows if the command line says so."""
@@ -118,7 +141,7 @@ class Benchmark:
         script = Path(sys.argv[0]).resolve()
         record = self.start | {
             "command": f"python {script.relative_to(ROOT).as_posix()} {self.rounds}",
-            "load_after": load_average(),
+            "others": self.others(),
             "rows": self.rows,
         }
         print(f"\nstored in {store('benchmarks', script.stem, record).relative_to(ROOT)}")
