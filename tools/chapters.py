@@ -115,6 +115,12 @@ def exercise_problems(notebook: Notebook) -> list[str]:
     return problems
 
 
+def exercises(notebook: Notebook) -> dict[str, str]:
+    """label → title of the exercises of a chapter, in their order."""
+    opening = r"^(?:`{3,}|:{3,})\s*\{exercise(?:-start)?\}[ \t]*([^\n]*)\n:label:[ \t]*(\S+)"
+    return {label: title for title, label in re.findall(opening, prose(notebook), flags=re.MULTILINE)}
+
+
 def execution_problems(notebook: Notebook) -> list[str]:
     """nbval compares nothing in a cell that was never executed, so each must have been, once, from top to bottom."""
     problems = []

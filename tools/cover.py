@@ -34,11 +34,11 @@ def main() -> None:
     params = [Tensor(rng.normal(0, 0.5, n), requires_grad=True, dtype=np.float32) for n in SIZES]
     speed = [np.zeros(n, np.float32) for n in SIZES]
     limit = 1.15 * float(np.abs(X).max())
-    side = np.linspace(-limit, limit, 200, dtype=np.float32)
+    side = np.linspace(-limit, limit, 400, dtype=np.float32)
     grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
 
     plt.style.use(ROOT / "book" / "odyssey.mplstyle")
-    fig, axes = plt.subplots(1, len(STEPS), figsize=(8.4, 3.4), dpi=150)
+    fig, axes = plt.subplots(1, len(STEPS), figsize=(8.4, 3.1), dpi=200, layout="constrained")
     for step in range(max(STEPS) + 1):
         z = logits(params, X)
         loss = np.mean(z.logsumexp(axis=1) - z[np.arange(len(y)), y])
@@ -46,12 +46,16 @@ def main() -> None:
             scores = logits(params, grid).data
             margin = np.tanh(scores[:, 1] - scores[:, 0]).reshape(len(side), len(side))
             ax = axes[STEPS.index(step)]
-            ax.contourf(side, side, margin, levels=np.linspace(-1, 1, 21), cmap="PuOr", alpha=0.55)
+            colours = plt.get_cmap("PuOr")(0.5 + 0.33 * margin)
+            ax.imshow(colours, extent=(-limit, limit, -limit, limit), origin="lower", interpolation="bilinear")
+            if abs(margin).min() < 0.1:  # there is a border: half and half
+                ax.contour(side, side, margin, levels=[0], colors="white", linewidths=1.5)
             for label, colour in ((0, "#7f3b08"), (1, "#2d004b")):
-                ax.plot(*X[y == label].T, ".", color=colour, markersize=4)
+                ax.plot(*X[y == label].T, "o", color=colour, markersize=3.4, markeredgecolor="white", markeredgewidth=0.4)
             ax.set_title(f"after {step} steps", loc="center")
             ax.set(xticks=[], yticks=[], aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
             ax.grid(False)
+            ax.spines[:].set_visible(False)
         loss.backward()
         for p, v in zip(params, speed, strict=True):
             v *= 0.9

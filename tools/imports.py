@@ -33,9 +33,10 @@ def toc_files(root: Path) -> list[str]:
 
 
 def chapter_order(root: Path) -> dict[tuple[str, str], int]:
-    """(part, chapter) → place in the book, for every page book/<part>/<chapter> of _toc.yml."""
+    """(part, chapter) → place in the book, for every page book/<part>/<chapter> of _toc.yml; a part's own page is none."""
     pages = [tuple(page.split("/")[1:]) for page in toc_files(root)]
-    return {(page[0], page[1]): place for place, page in enumerate(page for page in pages if len(page) == 2)}
+    pages = [page for page in pages if len(page) == 2 and page[1] != "index"]
+    return {(page[0], page[1]): place for place, page in enumerate(pages)}
 
 
 @dataclass
@@ -172,6 +173,28 @@ def import_problems(root: Path) -> list[str]:
                     f"{where}: imports {what} ({target}), {reason}; {chapter} may import only what comes before it"
                 )
     return problems
+
+
+def chapter_imports(root: Path) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    """(part, chapter) → the chapters whose modules its module imports, whatever helper passes their names on.
+
+    A helper that is imported whole, such as `functional as F`, counts for those names that are taken out of it.
+    """
+    package, order = Package(root), chapter_order(root)
+    found: dict[tuple[str, str], set[tuple[str, str]]] = {key: set() for key in order}
+    for module, tree in package.trees.items():
+        own = part_and_chapter(module)
+        if own not in found:
+            continue
+        for statement in package.imports(module):
+            target, kind = package.resolve(statement.module, statement.name)
+            targets = {target}
+            if kind == "module" and part_and_chapter(target) not in order:
+                uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+                taken = {node.attr for node in uses if ast.unparse(node.value) == statement.bound}
+                targets = {package.resolve(target, name)[0] for name in taken}
+            found[own] |= {part_and_chapter(target) for target in targets} & set(order) - {own}
+    return found
 
 
 def long_files(root: Path) -> list[str]:
