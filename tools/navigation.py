@@ -135,7 +135,9 @@ class ChapterList(PartDirective):
         listing = nodes.bullet_list(classes=["odyssey-chapters"], bullet="-")
         for chapter in part:
             head = nodes.paragraph("", "", nodes.strong("", "", self.link(chapter.page, chapter.title)))
-            head += nodes.inline("", f" · {facts(chapter)}", classes=["odyssey-facts"])
+            after = " and ".join(the_book().chapters[need].title for need in chapter.needs[-2:])
+            after = ", ".join([*(the_book().chapters[need].title for need in chapter.needs[:-2]), after])
+            head += nodes.inline("", f" · {facts(chapter)}{', after ' * bool(after)}{after}", classes=["odyssey-facts"])
             body = nodes.paragraph("", f"{chapter.able[0].upper()}{chapter.able[1:]}.")
             listing += nodes.list_item("", head, body)
         return listing

@@ -50,6 +50,13 @@ def scripts_once(app: Sphinx, page: str, template: str, context: dict[str, Any],
     context["script_files"] = list(kept.values())
 
 
+def better_excerpts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """The search page alone loads the script that chooses what to show of the pages found."""
+    del template, context, doctree
+    if page == "search":
+        app.add_js_file("search.js", loading_method="defer")
+
+
 def without_old_roles(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Take the roles from a list of sources: docutils writes one that ARIA has given up, and a list of no items."""
     del app, page, template, doctree
@@ -61,6 +68,7 @@ def without_old_roles(app: Sphinx, page: str, template: str, context: dict[str, 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("html-page-context", scripts_once, priority=900)  # after the extensions that add scripts to a page
+    app.connect("html-page-context", better_excerpts)
     app.connect("html-page-context", without_old_roles)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
