@@ -1,5 +1,5 @@
 /* ML Odyssey: whatever scrolls inside the page can be reached, and scrolled, with the keyboard; the map of the chapters shows
-   what leads to the one that is pointed at; paper shows what the screen folds away. */
+   what leads to the one that is pointed at; and paper is white. */
 (() => {
   "use strict";
   const BOXES = "div.math, mjx-container[display='true'], .cell_output, .highlight pre, table, .pst-scrollable-table-container";
@@ -29,7 +29,7 @@
     for (const kind of ["focusout", "pointerleave"]) map.addEventListener(kind, () => light(null));
   };
 
-  // What is folded on the screen is open on paper, and what is dark is light.
+  // What is dark on the screen is light on paper. (sphinx-togglebutton opens the folded solutions.)
   const paper = (printing) => {
     const { dataset } = document.documentElement;
     if (printing && dataset.theme === "dark") {
@@ -39,17 +39,13 @@
       dataset.theme = "dark";
       delete dataset.night;
     }
-    for (const fold of document.querySelectorAll(".bd-article details")) {
-      if (printing && !fold.open) fold.dataset.folded = "";
-      if (printing || "folded" in fold.dataset) fold.open = printing;
-      if (!printing) delete fold.dataset.folded;
-    }
   };
 
   const start = () => {
     reach();
     document.querySelectorAll(".odyssey-map").forEach(trace);
-    matchMedia("print").addEventListener("change", (event) => paper(event.matches));
+    addEventListener("beforeprint", () => paper(true));
+    addEventListener("afterprint", () => paper(false));
     new ResizeObserver(reach).observe(document.documentElement);
     window.MathJax?.startup?.promise?.then(reach);
   };
