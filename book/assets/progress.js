@@ -145,8 +145,9 @@
 
   const chapter = () => {
     for (const exercise of exercises) {
-      const title = exercise.querySelector(".admonition-title").textContent.trim();
-      exercise.append(make("label", { className: "odyssey-done" }, box(exercise.id), "Done", hidden(`: ${title}`)));
+      const input = box(exercise.id);
+      input.setAttribute("aria-label", `Done: ${exercise.querySelector(".admonition-title").textContent.trim()}`);
+      exercise.append(make("label", { className: "odyssey-done" }, input, "Done"));
     }
     article.append(make("p", { className: "odyssey-read" },
       make("label", { className: "odyssey-done" }, box(pageOf(location.href)), "I have read this chapter"),

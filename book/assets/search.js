@@ -46,7 +46,8 @@
     if (!part && found(about) === keywords.length) return about;
     const blocks = [...(part ?? main)?.querySelectorAll("p, li, dd") ?? []].filter((block) => !block.closest(SKIP));
     let best = "";
-    for (const text of blocks.map(words)) if (found(text) > found(best) && !text.startsWith("You need ")) best = text;
+    const telling = (text) => text.length >= 40 && !text.startsWith("You need ");
+    for (const text of blocks.map(words).filter(telling)) if (found(text) > found(best)) best = text;
     return best ? around(best, keywords) : about;
   };
 

@@ -95,17 +95,19 @@ def visit(browser: Browser, address: str, **options: Any) -> Iterator[Visit]:
 @pytest.fixture(scope="session")
 def desk(browser: Browser, address: str) -> Iterator[Visit]:
     """A desktop screen, light."""
-    yield from visit(browser, address, viewport={"width": 1280, "height": 900}, color_scheme="light")
+    yield from visit(browser, address, viewport={"width": 1280, "height": 900}, color_scheme="light",
+                     reduced_motion="reduce")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def night(browser: Browser, address: str) -> Iterator[Visit]:
     """A desktop screen, dark."""
-    yield from visit(browser, address, viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    yield from visit(browser, address, viewport={"width": 1280, "height": 900}, color_scheme="dark",
+                     reduced_motion="reduce")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def phone(browser: Browser, address: str) -> Iterator[Visit]:
     """A narrow phone."""
     yield from visit(browser, address, viewport={"width": 360, "height": 740}, color_scheme="light", is_mobile=True,
-                     has_touch=True, device_scale_factor=2)  # fmt: skip
+                     has_touch=True, device_scale_factor=2, reduced_motion="reduce")  # fmt: skip
