@@ -106,7 +106,8 @@ def problems(root: Path) -> list[str]:
     if found:
         return [f"{FILE}: {problem}" for problem in found]
     book, imports = load_book(root), chapter_imports(root)
-    captions = re.findall(r"caption: (.*)\n\s+chapters:\n\s+- file: book/(\w+)/", (root / "_toc.yml").read_text("utf-8"))
+    toc = (root / "_toc.yml").read_text(encoding="utf-8")
+    captions = re.findall(r"caption: (.*)\n\s+chapters:\n\s+- file: book/(\w+)/", toc)
     if {part: title for title, part in captions} != book.parts:
         found.append(f"the parts are {book.parts}, but _toc.yml has {captions}")
     for place, (page, chapter) in enumerate(book.chapters.items()):

@@ -82,7 +82,7 @@ def box(book: Book, chapter: Chapter, href: str) -> str:
     x, y = corner(chapter)
     facts = f"{chapter.minutes} min · {DIFFICULTY[chapter.difficulty]}"
     all_needs = " ".join(sorted(book.reachable(chapter.page)))
-    lines = lines_of(chapter.title)
+    lines, size = lines_of(chapter.title), f'height="{BOX_HEIGHT}"'
     step = 15
     first = y + BOX_HEIGHT / 2 - step * len(lines) / 2 + 3
     texts = [
@@ -93,6 +93,6 @@ def box(book: Book, chapter: Chapter, href: str) -> str:
     return (
         f'<a href="{escape(href)}" class="odyssey-chapter odyssey-{chapter.part}" data-page="{chapter.page}" '
         f'data-needs="{all_needs}" aria-label="{escape(chapter.title)}, {chapter.minutes} minutes, '
-        f'{DIFFICULTY[chapter.difficulty]}"><rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6"/>'
-        f'<rect class="odyssey-edge" x="{x:g}" y="{y:g}" width="5" height="{BOX_HEIGHT}" rx="2"/>{"".join(texts)}</a>'
+        f'{DIFFICULTY[chapter.difficulty]}"><rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH}" {size} rx="6"/>'
+        f'<rect class="odyssey-edge" x="{x:g}" y="{y:g}" width="5" {size} rx="2"/>{"".join(texts)}</a>'
     )

@@ -51,7 +51,7 @@ def main() -> None:
             if abs(margin).min() < 0.1:  # there is a border: half and half
                 ax.contour(side, side, margin, levels=[0], colors="white", linewidths=1.5)
             for label, colour in ((0, "#7f3b08"), (1, "#2d004b")):
-                ax.plot(*X[y == label].T, "o", color=colour, markersize=3.4, markeredgecolor="white", markeredgewidth=0.4)
+                ax.plot(*X[y == label].T, "o", color=colour, markersize=3.4, mec="white", mew=0.4)
             ax.set_title(f"after {step} steps", loc="center")
             ax.set(xticks=[], yticks=[], aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
             ax.grid(False)

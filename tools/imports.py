@@ -33,7 +33,7 @@ def toc_files(root: Path) -> list[str]:
 
 
 def chapter_order(root: Path) -> dict[tuple[str, str], int]:
-    """(part, chapter) → place in the book, for every page book/<part>/<chapter> of _toc.yml; a part's own page is none."""
+    """(part, chapter) → place in the book, for every page book/<part>/<chapter> of _toc.yml but a part's own."""
     pages = [tuple(page.split("/")[1:]) for page in toc_files(root)]
     pages = [page for page in pages if len(page) == 2 and page[1] != "index"]
     return {(page[0], page[1]): place for place, page in enumerate(pages)}

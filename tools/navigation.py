@@ -1,6 +1,6 @@
 """A Sphinx extension: the map and the lists of chapters, the list of exercises, stored numbers, and descriptions.
 
-What it shows comes from book/chapters.yml and from the notebooks, so that no page repeats by hand what another one says.
+What it shows comes from book/chapters.yml and from the notebooks, so that no page repeats by hand what another says.
 
 ```{chapter-map}```                  the picture of all chapters; left out of paper, where the list says the same
 ```{chapter-list} autograd```        the chapters of a part: what the reader will be able to do, time and difficulty
@@ -135,9 +135,9 @@ class ChapterList(PartDirective):
         listing = nodes.bullet_list(classes=["odyssey-chapters"], bullet="-")
         for chapter in part:
             head = nodes.paragraph("", "", nodes.strong("", "", self.link(chapter.page, chapter.title)))
-            after = " and ".join(the_book().chapters[need].title for need in chapter.needs[-2:])
-            after = ", ".join([*(the_book().chapters[need].title for need in chapter.needs[:-2]), after])
-            head += nodes.inline("", f" · {facts(chapter)}{', after ' * bool(after)}{after}", classes=["odyssey-facts"])
+            needs = [the_book().chapters[need].title for need in chapter.needs]
+            after = f", after {', '.join([*needs[:-2], ' and '.join(needs[-2:])])}" if needs else ""
+            head += nodes.inline("", f" · {facts(chapter)}{after}", classes=["odyssey-facts"])
             body = nodes.paragraph("", f"{chapter.able[0].upper()}{chapter.able[1:]}.")
             listing += nodes.list_item("", head, body)
         return listing

@@ -30,7 +30,8 @@ SHOWN = """selector => [...document.querySelectorAll(selector)].filter(element =
   .map(element => element.outerHTML.slice(0, 120))"""
 # The boxes of the progress page stay: they can be ticked with a pencil.
 SCREEN_ONLY = (".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .prev-next-footer, .odyssey-live, "
-               ".bd-article :is(button, .headerlink, .odyssey-frames-controls, .odyssey-done), .bd-article input:not(li input)")  # fmt: skip
+               ".bd-article :is(button, .headerlink, .odyssey-frames-controls, .odyssey-done), "
+               ".bd-article input:not(li input)")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,8 @@ def test_folded_solutions_are_open_on_paper(paper: Visit) -> None:
 
 def test_the_check_sees_what_is_cut_off(paper: Visit) -> None:
     page = on_paper(paper, "book/notation")
-    page.evaluate("document.querySelector('.bd-article p').innerHTML = '<span style=\"display: inline-block; width: 900px\">x</span>'")
+    wide = '<span style="display: inline-block; width: 900px">x</span>'
+    page.locator(".bd-article p").first.evaluate("(place, wide) => { place.innerHTML = wide; }", wide)
     assert any("width: 900px" in line for line in page.evaluate(CUT))
 
 
