@@ -195,7 +195,7 @@ def test_without_javascript_it_is_a_list(browser: Browser, address: str) -> None
 
 
 def test_a_passed_check_ticks_its_exercise(fresh: Visit) -> None:
-    """Live code puts outputs where this test puts them; tests/site/test_browser_edition.py runs the real one."""
+    """Live code puts outputs where this test puts them; tests/site/test_live_progress.py runs the real one."""
     page = fresh.open("book/optim/adam.html")
     write = """([label, text, folded]) => {
       const exercise = document.getElementById(label);
