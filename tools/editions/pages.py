@@ -42,6 +42,9 @@ class Paper(SphinxTransform):
                 self.name_the_slider(output)
             elif "text/html" in found:
                 found["text/html"].children = [printed_table(found["text/html"].astext())]
+        for box in list(self.document.findall(lambda node: is_exercise_node(node) or isinstance(node, solution_node))):
+            for part in [part for part in box.children if isinstance(part, nodes.section)]:
+                part.replace_self(part.children)  # its id would stand in the page as often as there are exercises
         self.collect_solutions()
 
     def leave_out_folded_code(self) -> None:
@@ -58,7 +61,7 @@ class Paper(SphinxTransform):
         caption = next((part for part in figure or () if isinstance(part, nodes.caption)), None)
         if figure is None or caption is None:
             raise ValueError(f"{self.env.docname}: a figure with a slider has no caption; give its cell one")
-        url = f"{self.config.html_baseurl}{self.env.docname}.html#{figure['ids'][0]}"
+        url = f"{self.config.editions_site}{self.env.docname}.html#{figure['ids'][0]}"
         caption += nodes.Text(" ")
         caption += nodes.reference("", "On the web this figure has a slider.", refuri=url)
 
@@ -117,6 +120,7 @@ class Citations(SphinxPostTransform):
             for part in content:
                 source += part.children if isinstance(part, nodes.paragraph) else [part]
             citation.replace_self(source)
+            source["ids"] = []  # the targets have them, for LaTeX
 
 
 class Parts(SphinxPostTransform):
@@ -152,12 +156,21 @@ def end_box(writer: Any, node: nodes.Element) -> None:
     writer.body.append(writer.context.pop())
 
 
+def own_style_alone(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Keep the style sheets of the site's extensions from the EPUB, which has its own."""
+    kept = ("epub.css", "pygments.css")
+    context["css_files"] = [sheet for sheet in context["css_files"] if str(sheet.filename).endswith(kept)]
+    context["script_files"] = []
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_config_value("editions_parts", [], "env")
+    app.add_config_value("editions_site", "", "env")
     app.add_transform(Paper)
     app.add_post_transform(Citations)
     app.add_post_transform(Parts)
     for node in (exercise_node, exercise_enumerable_node, solution_node):
         app.add_node(node, override=True, latex=(begin_box, end_box))
+    app.connect("html-page-context", own_style_alone, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
