@@ -6,6 +6,7 @@ tables that a cell printed as HTML become tables of the book.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bs4 import BeautifulSoup
@@ -44,7 +45,8 @@ class Paper(SphinxTransform):
                 found["text/html"].children = [printed_table(found["text/html"].astext())]
         for box in list(self.document.findall(lambda node: is_exercise_node(node) or isinstance(node, solution_node))):
             for part in [part for part in box.children if isinstance(part, nodes.section)]:
-                part.replace_self(part.children)  # its id would stand in the page as often as there are exercises
+                part["ids"] = []  # it is the same in all exercises of a page
+                part.replace_self(part.children)
         self.collect_solutions()
 
     def leave_out_folded_code(self) -> None:
@@ -87,15 +89,15 @@ def printed_table(html: str) -> nodes.table:
     """A table that a cell displayed as HTML, as a table of the book."""
     rows = BeautifulSoup(html, "html.parser").find_all("tr")
     cells = [row.find_all(["th", "td"]) for row in rows]
-    columns = max(map(len, cells))
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in range(columns)), cols=columns)
+    widths = [max(len(cell.get_text()) for cell in column) for column in zip(*cells, strict=True)]
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=max(6, min(width, 40))) for width in widths), cols=len(widths))
     head, body = nodes.thead(), nodes.tbody()
     for row in cells:
         entries = [nodes.entry("", nodes.paragraph("", "", *inline(cell))) for cell in row]
         heading = all(cell.name == "th" for cell in row)
         (head if heading else body).append(nodes.row("", *entries))
     group += [part for part in (head, body) if len(part)]
-    return nodes.table("", group, classes=["colwidths-auto"])
+    return nodes.table("", group, classes=["colwidths-given"])
 
 
 def inline(cell: Any) -> list[nodes.Node]:
@@ -141,6 +143,19 @@ class Parts(SphinxPostTransform):
             book += [nodes.raw("", rf"\bookpart{{{caption}}}", format="latex"), part]
 
 
+class Tables(SphinxPostTransform):
+    """LaTeX alone: code in a table may break where a reader expects it, so that the columns fit the page."""
+
+    default_priority = 900
+    builders = ("latex",)
+
+    def run(self, **options: Any) -> None:
+        for entry in self.document.findall(nodes.entry):
+            for text in list(entry.findall(nodes.Text)):
+                if isinstance(text.parent, nodes.literal):
+                    text.parent.replace(text, nodes.Text(re.sub(r"(?<=[_.,(=\[/])(?=[^\s)\]])", "\u200b", text)))
+
+
 def begin_box(writer: Any, node: nodes.Element) -> None:
     """LaTeX: an exercise or a solution, with the names by which references look for it."""
     kind = "booksolution" if isinstance(node, solution_node) else "bookexercise"
@@ -170,6 +185,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(Paper)
     app.add_post_transform(Citations)
     app.add_post_transform(Parts)
+    app.add_post_transform(Tables)
     for node in (exercise_node, exercise_enumerable_node, solution_node):
         app.add_node(node, override=True, latex=(begin_box, end_box))
     app.connect("html-page-context", own_style_alone, priority=900)
