@@ -40,7 +40,7 @@ SITE_ONLY = ("html_", "notfound_", "ogp_", "sitemap_", "mathjax_", "comments_", 
 SETUP = (
     "hmargin={25mm,25mm}, vmargin={25mm,27mm}, verbatimforcewraps=true, verbatimwithframe=false, "
     "VerbatimColor={RGB}{244,246,248}, InnerLinkColor={RGB}{0,84,130}, OuterLinkColor={RGB}{0,84,130}, "
-    "TitleColor={RGB}{0,0,0}, pre_border-radius=2pt, pre_padding=3pt"
+    "TitleColor={RGB}{0,0,0}, pre_border-width=0pt, pre_padding=4pt"
 )
 FONTS = Path("/usr/share/texmf/fonts/opentype/public")
 
@@ -94,6 +94,7 @@ def configuration() -> dict[str, Any]:
         "latex_additional_files": [str(ROOT / "book" / "assets" / "cover.png")],
         "latex_elements": {
             "papersize": "a4paper",
+            "figure_align": "H",
             "pointsize": "11pt",
             "extraclassoptions": "openany,oneside",
             "sphinxsetup": SETUP,
@@ -102,6 +103,7 @@ def configuration() -> dict[str, Any]:
             rf"\booktitlepage{{{settings['html_title']}}}{{{SUBTITLE}}}{{Version {version}}}",
             **dict.fromkeys(("fontpkg", "fncychap", "printindex", "makeindex", "babel", "polyglossia"), ""),
         },
+        "latex_table_style": ["booktabs"],
         "latex_domain_indices": False,
         "html_math_renderer": "mathml",
         "html_permalinks": False,
@@ -136,8 +138,8 @@ def sphinx(builder: str) -> None:
 
 def complaints(log: str) -> list[str]:
     """What a log of LaTeX says against a book: references that lead nowhere, signs without a shape, wide lines."""
-    log = re.sub(r"(?<=.{79})\n", "", log)  # LaTeX breaks its lines after 79 signs
-    found = re.findall(r"LaTeX Warning: (?:Reference|Hyper reference|Citation|Label) .*?(?:undefined|multiply defined)", log)
+    lost = r"LaTeX Warning: (?:(?:Hyper r|R)eference|Citation|Label) .*?(?:undefined|multiply defined)"
+    found = re.findall(lost, log)
     found += re.findall(r"Missing character: .*", log)
     wide = re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) ([^\n]*)", log)
     return sorted(set(found)) + [f"{points} points too wide {where}" for points, where in wide if float(points) > 10]

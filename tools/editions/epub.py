@@ -1,10 +1,11 @@
-"""Packs the pages that Sphinx wrote into an EPUB 3: package document, contents, cover, and a zip that is always the same.
+"""Packs the pages that Sphinx wrote into an EPUB 3: package document, contents, cover, a zip that is always the same.
 
 Sphinx packs one itself, but lists in its contents only what the first page names, and does not declare MathML.
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def package(files: Sequence[Path], names: Sequence[str], pages: Path, about: dic
             *(f"<dc:{key}>{escape(about[key])}</dc:{key}>"
               for key in ("title", "creator", "language", "description", "rights", "date", "source")),
             f'<meta property="dcterms:modified">{about["modified"]}</meta>',
-            '<meta name="cover" content="cover-picture"/>',
+            '<meta name="cover" content="picture"/>',
             *(f'<meta property="schema:accessMode">{mode}</meta>' for mode in ("textual", "visual")),
             '<meta property="schema:accessModeSufficient">textual</meta>',
             *(f'<meta property="schema:accessibilityFeature">{feature}</meta>' for feature in FEATURES),
@@ -90,7 +91,7 @@ def package(files: Sequence[Path], names: Sequence[str], pages: Path, about: dic
             f'<meta property="schema:accessibilitySummary">{SUMMARY}</meta>']  # fmt: skip
     manifest = ['<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>',
                 '<item id="cover" href="cover.xhtml" media-type="application/xhtml+xml"/>',
-                '<item id="cover-picture" href="cover.png" media-type="image/png" properties="cover-image"/>']  # fmt: skip
+                '<item id="picture" href="cover.png" media-type="image/png" properties="cover-image"/>']  # fmt: skip
     for path in files:
         name = path.relative_to(pages).as_posix()
         math = ' properties="mathml"' if path.suffix == ".xhtml" and "<math" in path.read_text("utf-8") else ""
@@ -105,6 +106,16 @@ def package(files: Sequence[Path], names: Sequence[str], pages: Path, about: dic
     )  # fmt: skip
 
 
+def page(path: Path) -> str:
+    """A page with a head that says no more than an e-reader needs, and its language."""
+    text = path.read_text("utf-8")
+    title, _ = sections(path)
+    sheets = dict.fromkeys(re.findall(r'<link rel="stylesheet"[^>]*/>', text))
+    head = f'<head><meta charset="utf-8"/><title>{escape(title)}</title>{"".join(sheets)}</head>'
+    text = re.sub(r"<head>.*?</head>", lambda match: head, text, count=1, flags=re.DOTALL)
+    return re.sub(r"<html ([^>]*)>", r'<html \1 lang="en" xml:lang="en">', text, count=1)
+
+
 def identity(name: str) -> str:
     return quoteattr("f-" + name.replace("/", "-"))
 
@@ -117,12 +128,13 @@ def pack(pages: Path, parts: Sequence[tuple[str, Sequence[str]]], cover: Path, a
     """
     names = [name for _, chapters in parts for name in chapters]
     files = [*(pages / f"{name}.xhtml" for name in names), *used(pages, names)]
-    picture = f'<div><img src="cover.png" alt={quoteattr(about["title"])} style="max-width: 100%"/></div>'
+    picture = f'<img src="cover.png" alt={quoteattr(about["title"])} style="max-width: 100%"/>'
+    cover_page = f'<section epub:type="cover">{picture}</section>'
     texts = {
         "META-INF/container.xml": CONTAINER,
         "OEBPS/content.opf": package(files, names, pages, about),
         "OEBPS/nav.xhtml": navigation(parts, pages),
-        "OEBPS/cover.xhtml": PAGE.format(title=escape(about["title"]), body=f'<section epub:type="cover">{picture}</section>'),
+        "OEBPS/cover.xhtml": PAGE.format(title=escape(about["title"]), body=cover_page),
     }
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as book:
 
@@ -137,4 +149,5 @@ def pack(pages: Path, parts: Sequence[tuple[str, Sequence[str]]], cover: Path, a
             add(name, text)
         add("OEBPS/cover.png", cover.read_bytes())
         for path in files:
-            add(f"OEBPS/{path.relative_to(pages).as_posix()}", path.read_bytes())
+            content = page(path) if path.suffix == ".xhtml" else path.read_bytes()
+            add(f"OEBPS/{path.relative_to(pages).as_posix()}", content)

@@ -29,6 +29,18 @@ LOAD = """<!DOCTYPE html><title>MathJax</title>
 <script>MathJax = {startup: {typeset: false}}</script><script src="%s"></script>"""
 
 
+# TeX knows more about spaces than MathML says. MathJax notes it in attributes of its own; this says it to all readers:
+# a slash or a bar that counts as a letter, the sign of a number that follows another sign, the space before a "log".
+SPACES = (
+    (r'<mrow data-mjx-texclass="ORD"><mo( [^>]*)?>([^<|‖]*)</mo></mrow>', r'<mo\1 lspace="0" rspace="0">\2</mo>'),
+    (r"<mo([^>]*)>([|‖])</mo>", r'<mo\1 lspace="0" rspace="0">\2</mo>'),
+    (r"(<mo[^>]*>(?:[(\[{,;:=<>|≤≥≈∈→±×·]|&lt;|&gt;)</mo>)<mo>([−+±])</mo>",
+     r'\1<mo form="prefix" lspace="0" rspace="0">\2</mo>'),
+    (r"(</m[in]>)(<mi[^>]*>[a-zA-Z]{2,}</mi>)(?=<mo[^>]*>[\u2061(])",
+     r'\1<mspace width="0.17em"/>\2'),
+)  # fmt: skip
+
+
 def browser() -> str | None:
     """The program of Chromium, if there is one."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -36,7 +48,8 @@ def browser() -> str | None:
 
 def in_style(letter: str, style: str) -> str:
     """Unicode's sign for a letter in a mathematical style; the letter itself where there is none."""
-    match = re.fullmatch(r"(?:LATIN|GREEK) (CAPITAL|SMALL) LETTER ([A-Z]+)|DIGIT ([A-Z]+)", unicodedata.name(letter, ""))
+    known = unicodedata.name(letter, "")
+    match = re.fullmatch(r"(?:LATIN|GREEK) (CAPITAL|SMALL) LETTER ([A-Z]+)|DIGIT ([A-Z]+)", known)
     if match is None:
         return letter
     name = f"DIGIT {match[3]}" if match[3] else f"{match[1]} {match[2]}"
@@ -50,6 +63,9 @@ def in_style(letter: str, style: str) -> str:
 
 def plain(mathml: str) -> str:
     """MathJax's MathML without its notes to itself, with letters in the signs of their styles."""
+    mathml = re.sub(r"\n\s*", "", mathml)
+    for pattern, spaced in SPACES:
+        mathml = re.sub(pattern, spaced, mathml)
     mathml = re.sub(r' (?:data-[\w-]+|class)="[^"]*"', "", mathml)
 
     def letters(match: re.Match[str]) -> str:
@@ -59,8 +75,13 @@ def plain(mathml: str) -> str:
         # A letter alone is italic unless told otherwise; one that has a style already must stay as it is.
         return f"<{tag}{before}{after}>{''.join(in_style(letter, STYLES[style]) for letter in text)}</{tag}>"
 
-    mathml = re.sub(r'<(m[ion]|mtext)([^>]*?) mathvariant="([^"]*)"([^>]*)>([^<&]*)</\1>', letters, mathml)
-    return re.sub(r"\n\s*", "", mathml)
+    return re.sub(r'<(m[ion]|mtext)([^>]*?) mathvariant="([^"]*)"([^>]*)>([^<]*)</\1>', letters, mathml)
+
+
+def number(reference: re.Match[str]) -> str:
+    """The sign that a numeric reference stands for, but for the three that XML needs as references."""
+    sign = chr(int(reference[1], 16))
+    return reference[0] if sign in "<>&" else sign
 
 
 class Translator:
@@ -76,7 +97,7 @@ class Translator:
             found = self.page.evaluate("([tex, display]) => MathJax.tex2mmlPromise(tex, {display})", [tex, display])
             if "<merror" in found:
                 raise ValueError(f"MathJax cannot read the formula {tex!r}: {found}")
-            self.known[tex, display] = plain(found)
+            self.known[tex, display] = plain(re.sub(r"&#x([0-9A-F]+);", number, found))
         return self.known[tex, display]
 
 

@@ -11,11 +11,14 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 from docutils import nodes
-from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node, is_exercise_node, solution_node
+
+
+# Where code in a table may break: after these signs, and between the words of a LongName.
+BREAKS = r"(?<=[_.,(=\[/])(?=[^\s)\]])|(?<=[a-z]{4})(?=[A-Z])"
 
 
 def outputs(document: nodes.document) -> list[nodes.container]:
@@ -81,8 +84,8 @@ class Paper(SphinxTransform):
             mine = next((s for s in solutions if s["target_label"] == exercise["label"]), None)
             if mine is not None:
                 link = nodes.reference("", "", nodes.inline("", "Solution"), refid=mine["ids"][0], internal=True)
-                exercise.parent.insert(exercise.parent.index(exercise) + 1, nodes.paragraph("", "", link,
-                                       classes=["to-solution"]))  # fmt: skip
+                below = nodes.container("", nodes.paragraph("", "", link), classes=["to-solution"])
+                exercise.parent.insert(exercise.parent.index(exercise) + 1, below)
 
 
 def printed_table(html: str) -> nodes.table:
@@ -115,14 +118,15 @@ class Citations(SphinxPostTransform):
 
     def run(self, **options: Any) -> None:
         for citation in list(self.document.findall(nodes.citation)):
-            label, *content = citation.children
-            source = nodes.paragraph("", "", classes=["source"])
+            content = [part for part in citation.children if not isinstance(part, nodes.label)]
+            source = nodes.paragraph()
             for identity in citation["ids"]:
                 source += nodes.target("", "", ids=[identity])
             for part in content:
                 source += part.children if isinstance(part, nodes.paragraph) else [part]
-            citation.replace_self(source)
-            source["ids"] = []  # the targets have them, for LaTeX
+            listed = nodes.container("", source, classes=["source"])
+            citation.replace_self(listed)
+            listed["ids"] = []  # the targets have them, for LaTeX
 
 
 class Parts(SphinxPostTransform):
@@ -153,7 +157,7 @@ class Tables(SphinxPostTransform):
         for entry in self.document.findall(nodes.entry):
             for text in list(entry.findall(nodes.Text)):
                 if isinstance(text.parent, nodes.literal):
-                    text.parent.replace(text, nodes.Text(re.sub(r"(?<=[_.,(=\[/])(?=[^\s)\]])", "\u200b", text)))
+                    text.parent.replace(text, nodes.Text(re.sub(BREAKS, "\u200b", text)))
 
 
 def begin_box(writer: Any, node: nodes.Element) -> None:
