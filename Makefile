@@ -10,10 +10,10 @@ JOBS ?= 2
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book lite test check-site lint notebooks sync serve record bench pins clean
+.PHONY: help setup book lite editions test check-site check-editions lint notebooks sync serve record bench pins clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 $(READY): requirements.txt pyproject.toml tools/setup.sh
 	@bash tools/setup.sh
@@ -31,12 +31,19 @@ lite: book  ## build the edition that runs in the browser into _build/html/lite
 		$(RUN) -m pip --disable-pip-version-check install --quiet -r requirements-lite.txt
 	@$(RUN) -m tools.lite $(if $(OFFLINE),--offline "$(OFFLINE)") $(if $(BASE),--base "$(BASE)")
 
+# Each edition says which Debian packages it lacks; the other one is built all the same.
+editions: $(READY)  ## build the PDF and the EPUB into _build/editions
+	@$(RUN) -m tools.editions
+
 # One BLAS thread each: JOBS processes with two would wait for one another most of the time.
 test: lint  ## lint, types, unit tests, doctests, and every cell of every chapter
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests --ignore tests/site $(CHAPTERS)
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests --ignore tests/site --ignore tests/editions $(CHAPTERS)
 
 check-site: $(READY)  ## look at the built site with Chromium: formulas, links, accessibility, chapters in the browser
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal tests/site
+
+check-editions: $(READY)  ## open the PDF and the EPUB: titles, numbers, links, formulas, bookmarks
+	$(RUN) -m pytest tests/editions
 
 lint: $(READY)  ## ruff and mypy alone
 	$(RUN) -m ruff check .
