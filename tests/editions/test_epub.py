@@ -111,7 +111,8 @@ def test_a_page_is_there_with_its_title_and_captions(name: str, pages: Pages) ->
 @pytest.mark.parametrize("name", NAMES)
 def test_every_formula_is_mathml(name: str, pages: Pages) -> None:
     page = pages[f"{name}.xhtml"]
-    twice = [part for part in page.iter() if "to-solution" in (part.get("class") or "")]  # an exercise's title, said again
+    # The links between an exercise and its solution say the title of the exercise again.
+    twice = [part for part in page.iter() if "to-solution" in (part.get("class") or "")]
     twice += [link for link in page.iter(f"{XHTML}a") if link.get("href", "").startswith("#ex-")]
     again = sum(len(list(part.iter(f"{MATHML}math"))) for part in twice)
     assert len(list(page.iter(f"{MATHML}math"))) - again == sources.formulas(name)

@@ -212,6 +212,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.editions", description="Build the PDF and the EPUB.")
     parser.add_argument("edition", nargs="*", choices=list(NEEDS), default=list(NEEDS))
     left_out = []
+    shutil.rmtree(WORK, ignore_errors=True)  # pages read by an older version of this package must not be used again
     for edition in parser.parse_args(arguments).edition:
         if lacking := missing(edition):
             packages = " ".join(dict.fromkeys(" ".join(NEEDS[edition][need] for need in lacking).split()))

@@ -16,7 +16,6 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node, is_exercise_node, solution_node
 
-
 # Where code in a table may break: after these signs, and between the words of a LongName.
 BREAKS = r"(?<=[_.,(=\[/])(?=[^\s)\]])|(?<=[a-z]{4})(?=[A-Z])"
 
