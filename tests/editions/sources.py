@@ -23,7 +23,8 @@ RAW = ("{glue", "{eq}", "{numref}", "{cite:", "{doc}", "{ref}", "{py:", "{exerci
        "\\end{", "\\frac", "\\mathbf", "\\varepsilon", "??", "application/papermill",
        "Fetching the book and installing")  # fmt: skip
 # In prose, these too.
-RAW_IN_PROSE = ("**", "`", "$", "\\", "](", "```", ":::", "<div", "<span", "<table")
+BOLD = r"(?<!\S)\*\*[A-Za-z][^*\n]*\*\*"  # and not a power, or the options of a function
+RAW_IN_PROSE = ("`", "$", "\\", "](", "```", ":::", "<div", "<span", "<table")
 
 
 def notebook(name: str) -> list[dict[str, Any]]:
@@ -118,4 +119,4 @@ def raw(text: str, patterns: tuple[str, ...] = RAW) -> list[str]:
         at = text.find(pattern)
         if at >= 0:
             found.append(f"{pattern!r} in {text[max(0, at - 60) : at + 60]!r}")
-    return found
+    return found + (re.findall(BOLD, text) if patterns is RAW_IN_PROSE else [])

@@ -178,4 +178,7 @@ def test_mathml_keeps_texs_spaces() -> None:
     assert plain('<mrow data-mjx-texclass="ORD">\n  <mo>/</mo>\n</mrow>') == '<mo lspace="0" rspace="0">/</mo>'
     assert 'form="prefix"' in plain("<mo>=</mo><mo>−</mo><mn>1</mn>")
     assert 'form="prefix"' not in plain("<mi>a</mi><mo>−</mo><mn>1</mn>")
+    table = '<mtable columnalign="right left" columnspacing="0em"><mtr><mtd/><mtd/></mtr></mtable>'
+    aligned = plain(f'<math xmlns="http://www.w3.org/1998/Math/MathML">{table}</math>')
+    assert re.findall(r"text-align: (\w+)", aligned) == ["right", "left"] and aligned.startswith("<math xmlns=")
     assert "<mspace" in plain("<mi>n</mi>\n<mi>log</mi>\n<mo>\u2061</mo>")

@@ -12,6 +12,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from docutils import nodes
 from playwright.sync_api import Page, sync_playwright
@@ -21,6 +22,8 @@ from sphinx.util.math import get_node_equation_number, wrap_displaymath
 
 from tools.website import mathjax_files
 
+MATHML = "http://www.w3.org/1998/Math/MathML"
+ElementTree.register_namespace("", MATHML)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STYLES = {"bold": "BOLD", "italic": "ITALIC", "bold-italic": "BOLD ITALIC", "double-struck": "DOUBLE-STRUCK",
           "script": "SCRIPT", "-tex-calligraphic": "SCRIPT", "fraktur": "FRAKTUR", "sans-serif": "SANS-SERIF",
@@ -75,7 +78,22 @@ def plain(mathml: str) -> str:
         # A letter alone is italic unless told otherwise; one that has a style already must stay as it is.
         return f"<{tag}{before}{after}>{''.join(in_style(letter, STYLES[style]) for letter in text)}</{tag}>"
 
-    return re.sub(r'<(m[ion]|mtext)([^>]*?) mathvariant="([^"]*)"([^>]*)>([^<]*)</\1>', letters, mathml)
+    mathml = re.sub(r'<(m[ion]|mtext)([^>]*?) mathvariant="([^"]*)"([^>]*)>([^<]*)</\1>', letters, mathml)
+    return columns(mathml) if "columnalign" in mathml else mathml
+
+
+def columns(mathml: str) -> str:
+    """The columns of aligned equations and matrices, in style attributes: browsers read these and not MathML's own."""
+    root = ElementTree.fromstring(mathml)
+    for table in root.iter(f"{{{MATHML}}}mtable"):
+        sides = table.get("columnalign", "center").split()
+        gaps = table.get("columnspacing", "0.8em").split()
+        for row in table:
+            for place, cell in enumerate(row):
+                gap = gaps[min(place, len(gaps) - 1)] if place < len(row) - 1 else "0"
+                side = sides[min(place, len(sides) - 1)]
+                cell.set("style", f"text-align: {side}; padding: 0.25em {gap} 0.25em 0")
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def number(reference: re.Match[str]) -> str:

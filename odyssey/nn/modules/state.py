@@ -99,7 +99,7 @@ def fitting(owner: str, path: str, old: Any, new: Any) -> Array:
 class Module(Stored):
     """Base of all layers and models: subclass it, and define `forward`.
 
-    Attributes that are `Parameter`s are trained, attributes that are Modules are part of the tree;
+    Attributes that are Parameters are trained, attributes that are Modules are part of the tree;
     names listed in the class variable `buffers` are arrays that are saved, not trained. `training`
     tells whether the module is in training mode. Calling the module calls `forward`.
     """
