@@ -1,4 +1,4 @@
-"""Builds the PDF and the EPUB into _build/editions; run `make editions`, or `python -m tools.editions pdf` for one.
+"""Builds the PDF and the EPUB into _build/editions; run `make editions`, or `python -m tools.editions --only pdf` for one.
 
 The sources are those of the site, with the outputs that they hold: nothing is executed.
 """
@@ -141,8 +141,11 @@ def complaints(log: str) -> list[str]:
     lost = r"LaTeX Warning: (?:(?:Hyper r|R)eference|Citation|Label) .*?(?:undefined|multiply defined)"
     found = re.findall(lost, log)
     found += re.findall(r"Missing character: .*", log)
+    high = re.findall(r"Float too large for page by [\d.]+pt[^\n]*", log)
+    high += [f"{points} points too high" for points in re.findall(r"Overfull \\vbox \(([\d.]+)pt too high", log)
+             if float(points) > 10]  # fmt: skip
     wide = re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) ([^\n]*)", log)
-    return sorted(set(found)) + [f"{points} points too wide {where}" for points, where in wide if float(points) > 10]
+    return sorted({*found, *high}) + [f"{points} points too wide {where}" for points, where in wide if float(points) > 10]
 
 
 def pdf() -> None:
@@ -210,10 +213,11 @@ def missing(edition: str) -> list[str]:
 def main(arguments: Sequence[str]) -> None:
     """Build the editions asked for: all that can be built are, and any that cannot makes the end a failure."""
     parser = argparse.ArgumentParser(prog="python -m tools.editions", description="Build the PDF and the EPUB.")
-    parser.add_argument("edition", nargs="*", choices=list(NEEDS), default=list(NEEDS))
+    parser.add_argument("--only", choices=list(NEEDS), help="one of the two")
+    only = parser.parse_args(arguments).only
     left_out = []
     shutil.rmtree(WORK, ignore_errors=True)  # pages read by an older version of this package must not be used again
-    for edition in parser.parse_args(arguments).edition:
+    for edition in [only] if only else NEEDS:
         if lacking := missing(edition):
             packages = " ".join(dict.fromkeys(" ".join(NEEDS[edition][need] for need in lacking).split()))
             left_out.append(f"The {edition.upper()} needs {', '.join(lacking)}. On Debian and Ubuntu:\n"
