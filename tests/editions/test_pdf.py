@@ -124,5 +124,5 @@ Overfull \\hbox (4.2pt too wide) in paragraph at lines 1--2
 Overfull \\hbox (42.5pt too wide) in paragraph at lines 3--4
 LaTeX Warning: Label `x' multiply defined.
 """
-    assert len(complaints(log)) == 4 and complaints("Overfull \\vbox (3.0pt too high)") == []
-    assert complaints("Overfull \\vbox (30.0pt too high)") == ["30.0 points too high"]
+    assert len(complaints(log)) == 4 and complaints("Overfull \\vbox (3.0pt too high) detected") == []
+    assert complaints("Overfull \\vbox (30.0pt too high) detected") == ["30.0 points too high detected"]

@@ -1,4 +1,4 @@
-"""Builds the PDF and the EPUB into _build/editions; run `make editions`, or `python -m tools.editions --only pdf` for one.
+"""Builds the PDF and the EPUB into _build/editions: `make editions`, or `python -m tools.editions --only pdf` for one.
 
 The sources are those of the site, with the outputs that they hold: nothing is executed.
 """
@@ -141,11 +141,9 @@ def complaints(log: str) -> list[str]:
     lost = r"LaTeX Warning: (?:(?:Hyper r|R)eference|Citation|Label) .*?(?:undefined|multiply defined)"
     found = re.findall(lost, log)
     found += re.findall(r"Missing character: .*", log)
-    high = re.findall(r"Float too large for page by [\d.]+pt[^\n]*", log)
-    high += [f"{points} points too high" for points in re.findall(r"Overfull \\vbox \(([\d.]+)pt too high", log)
-             if float(points) > 10]  # fmt: skip
-    wide = re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) ([^\n]*)", log)
-    return sorted({*found, *high}) + [f"{points} points too wide {where}" for points, where in wide if float(points) > 10]
+    found += re.findall(r"Float too large for page by [\d.]+pt[^\n]*", log)
+    over = re.findall(r"Overfull \\[hv]box \(([\d.]+)pt (too \w+)\) ([^\n]*)", log)
+    return sorted({*found, *(f"{points} points {much} {where}" for points, much, where in over if float(points) > 10)})
 
 
 def pdf() -> None:
