@@ -121,6 +121,8 @@ class Citations(SphinxPostTransform):
             source = nodes.paragraph()
             for identity in citation["ids"]:
                 source += nodes.target("", "", ids=[identity])
+                place = f"cite.{citation['docname']}:{identity}"  # what a citation links to in LaTeX
+                source += nodes.raw("", rf"\hypertarget{{{place}}}{{}}", format="latex")
             for part in content:
                 source += part.children if isinstance(part, nodes.paragraph) else [part]
             listed = nodes.container("", source, classes=["source"])
