@@ -63,7 +63,7 @@ serve: book  ## build the book and show it at http://localhost:8000
 record: $(READY)  ## run the tests and store what came of it for the page of evidence (SITE=yes: those of the site)
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -p tools.records -n $(JOBS) --dist loadfile $(if $(SITE),--record site tests/site, \
 		--record suite --nbval --deselect tests/book/test_evidence.py::test_the_record_is_of_the_tests_that_there_are \
-		odyssey tests --ignore tests/site $(CHAPTERS))
+		odyssey tests --ignore tests/site --ignore tests/editions $(CHAPTERS))
 
 # STORE=yes keeps the results for the page of evidence; RUN=PYTHON takes an interpreter that has PyTorch already.
 bench: $(READY)  ## compare speed with PyTorch (downloads PyTorch into .venv the first time)
