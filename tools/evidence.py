@@ -109,7 +109,7 @@ def chapters_table() -> nodes.table:
 
 def primitives_table() -> nodes.table:
     body: list[list[Cell]] = [
-        [module.removeprefix("odyssey."), joined(map(code, found)), str(len(found)), str(sum(found.values()))]
+        [code(module.removeprefix("odyssey.")), joined(map(code, found)), str(len(found)), str(sum(found.values()))]
         for module, found in counts.primitives().items()
     ]
     return table(["where", "primitives", "how many", "cases"], body, {2, 3})

@@ -14,13 +14,15 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 ROOT = Path(__file__).parents[2]
 TOC: dict[str, Any] = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-PARTS = {part["caption"]: [chapter["file"] for chapter in part["chapters"]] for part in TOC["parts"]}
+PARTS = {part["caption"]: [chapter["file"] for chapter in part["chapters"]
+                           if chapter["file"] != "book/progress" and not chapter["file"].endswith("/index")]
+         for part in TOC["parts"]}  # fmt: skip
 NAMES = [name for names in PARTS.values() for name in names]
 PREFACE = "editions/preface"
 
 # What Markdown, MyST, HTML or TeX would leave behind if nobody had read it. Code shows none of these.
-RAW = ("{glue", "{eq}", "{numref}", "{cite:", "{doc}", "{ref}", "{py:", "{exercise", "{solution", "$$", "\\begin{",
-       "\\end{", "\\frac", "\\mathbf", "\\varepsilon", "??", "application/papermill",
+RAW = ("{evidence", "{glue", "{eq}", "{numref}", "{cite:", "{doc}", "{ref}", "{py:", "{exercise", "{solution", "$$",
+       "\\begin{", "\\end{", "\\frac", "\\mathbf", "\\varepsilon", "??", "application/papermill",
        "Fetching the book and installing")  # fmt: skip
 # In prose, these too.
 BOLD = r"(?<!\S)\*\*[A-Za-z][^*\n]*\*\*"  # and not a power, or the options of a function

@@ -29,12 +29,13 @@ ROOT = Path(__file__).parents[2]
 OUT = ROOT / "_build" / "editions"
 WORK = OUT / "work"
 PREFACE = "editions/preface"
+SITE_PAGES = re.compile(r"/index$|^book/progress$")
 SUBTITLE = "A textbook on training neural networks"
 
 # What makes the book. The extensions that make its site stay away.
 EXTENSIONS = ["myst_nb", "sphinx_external_toc", "sphinx_multitoc_numbering", "sphinx.ext.autodoc",
               "sphinx.ext.autosummary", "numpydoc", "sphinx_exercise", "sphinxcontrib.bibtex",
-              "tools.editions.pages", "tools.editions.mathml"]  # fmt: skip
+              "tools.evidence", "tools.editions.pages", "tools.editions.mathml"]  # fmt: skip
 SITE_ONLY = ("html_", "notfound_", "ogp_", "sitemap_", "mathjax_", "comments_", "use_")
 
 SETUP = (
@@ -46,11 +47,15 @@ FONTS = Path("/usr/share/texmf/fonts/opentype/public")
 
 
 def contents() -> dict[str, Any]:
-    """_toc.yml with a preface in place of the site's first page, and numbered chapters."""
+    """_toc.yml with a preface in place of the site's first page, and numbered chapters.
+
+    The pages about the parts and the list to tick lead the reader of the site; paper has its table of contents.
+    """
     toc: dict[str, Any] = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     toc["root"] = PREFACE
     for part in toc["parts"]:
         part["numbered"] = 1
+        part["chapters"] = [chapter for chapter in part["chapters"] if not SITE_PAGES.search(chapter["file"])]
     return toc
 
 
