@@ -40,7 +40,8 @@ test: lint  ## lint, types, unit tests, doctests, and every cell of every chapte
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests --ignore tests/site --ignore tests/editions $(CHAPTERS)
 
 check-site: $(READY)  ## look at the built site with Chromium: formulas, links, accessibility, chapters in the browser
-	$(RUN) -m pytest -n $(JOBS) --dist worksteal tests/site
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(if $(RECORD),-p tools.records --record site) \
+		$(foreach file,$(WITHOUT),--ignore tests/site/$(file)) tests/site
 
 check-editions: $(READY)  ## open the PDF and the EPUB: titles, numbers, links, formulas, bookmarks
 	$(RUN) -m pytest tests/editions
@@ -61,8 +62,8 @@ serve: book  ## build the book and show it at http://localhost:8000
 
 # The test that compares the record with the tests there are has to wait until the record is written.
 record: $(READY)  ## run the tests and store what came of it for the page of evidence (SITE=yes: those of the site)
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -p tools.records -n $(JOBS) --dist loadfile $(if $(SITE),--record site tests/site, \
-		--record suite --nbval --deselect tests/book/test_evidence.py::test_the_record_is_of_the_tests_that_there_are \
+	$(if $(SITE),$(MAKE) check-site RECORD=yes,OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -p tools.records --record suite \
+		-n $(JOBS) --dist loadfile --nbval --deselect tests/book/test_evidence.py::test_the_record_is_of_the_tests_that_there_are \
 		odyssey tests --ignore tests/site --ignore tests/editions $(CHAPTERS))
 
 # STORE=yes keeps the results for the page of evidence; RUN=PYTHON takes an interpreter that has PyTorch already.
