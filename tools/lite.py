@@ -175,7 +175,8 @@ def write_live(site: Path, offline: bool) -> None:
     }
     script = (ROOT / "lite" / "live.js").read_text(encoding="utf-8")
     text = f"const SETTINGS = {json.dumps(settings, sort_keys=True)};\n{script}"
-    (site / "_static" / "live.js").write_text(f"{{\n{text}}}\n", encoding="utf-8")
+    for place in ("lite", "_static"):  # the next build of the book writes _static anew, and takes the one in lite
+        (site / place / "live.js").write_text(f"{{\n{text}}}\n", encoding="utf-8")
 
 
 def files_of(chapter: Path) -> list[str]:

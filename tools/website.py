@@ -40,6 +40,13 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
             shutil.copy2(source / name, target / name)
 
 
+def keep_live_code(app: Sphinx, error: Exception | None) -> None:
+    """After a new build of the book, `Live code` goes on with the browser edition that `make lite` built before."""
+    edition = Path(app.outdir) / "lite" / "live.js"
+    if error is None and app.builder.format == "html" and edition.is_file():
+        shutil.copy2(edition, Path(app.outdir) / "_static")
+
+
 def scripts_once(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Drop scripts that stand twice in a page: some extensions are set up twice, and a second `const` is an error."""
     del app, page, template, doctree
@@ -71,4 +78,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", better_excerpts)
     app.connect("html-page-context", without_old_roles)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", keep_live_code, priority=900)  # after the static files
     return {"parallel_read_safe": True, "parallel_write_safe": True}

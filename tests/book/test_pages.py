@@ -1,10 +1,14 @@
-"""Sessions on the book's Markdown pages are run, like every cell of a chapter."""
+"""Sessions on the book's Markdown pages are run, like every cell of a chapter; what the build adds to the pages."""
 
 import doctest
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from tools.website import keep_live_code
 
 PAGES = sorted((Path(__file__).parents[2] / "book").glob("*.md"))
 SESSIONS = [page for page in PAGES if ">>> " in page.read_text(encoding="utf-8")]
@@ -40,3 +44,16 @@ def test_every_picture_of_a_page_has_alt_text() -> None:
 def test_a_picture_without_alt_text_is_found() -> None:
     page = "```{figure} a.png\n:name: fig-a\n```\n\n![](b.png)\n\n```{image} c.png\n:alt: words\n```\n"
     assert pictures_without_words(page) == ["b.png", "a.png"]
+
+
+def test_a_new_build_of_the_book_keeps_live_code(tmp_path: Path) -> None:
+    app: Any = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
+    shown = tmp_path / "_static" / "live.js"
+    shown.parent.mkdir()
+    shown.write_text("placeholder")
+    keep_live_code(app, None)
+    assert shown.read_text() == "placeholder"  # no browser edition was built
+    (tmp_path / "lite").mkdir()
+    (tmp_path / "lite" / "live.js").write_text("live")
+    keep_live_code(app, None)
+    assert shown.read_text() == "live"
