@@ -35,9 +35,11 @@ lite: book  ## build the edition that runs in the browser into _build/html/lite
 editions: $(READY)  ## build the PDF and the EPUB into _build/editions
 	@$(RUN) -m tools.editions
 
+SUITE = $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests --ignore tests/site --ignore tests/editions $(CHAPTERS)
+
 # One BLAS thread each: JOBS processes with two would wait for one another most of the time.
 test: lint  ## lint, types, unit tests, doctests, and every cell of every chapter
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval odyssey tests --ignore tests/site --ignore tests/editions $(CHAPTERS)
+	OPENBLAS_NUM_THREADS=1 $(SUITE)
 
 check-site: $(READY)  ## look at the built site with Chromium: formulas, links, accessibility, chapters in the browser
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(if $(RECORD),-p tools.records --record site) \
@@ -62,9 +64,8 @@ serve: book  ## build the book and show it at http://localhost:8000
 
 # The test that compares the record with the tests there are has to wait until the record is written.
 record: $(READY)  ## run the tests and store what came of it for the page of evidence (SITE=yes: those of the site)
-	$(if $(SITE),$(MAKE) check-site RECORD=yes,OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -p tools.records --record suite \
-		-n $(JOBS) --dist loadfile --nbval --deselect tests/book/test_evidence.py::test_the_record_is_of_the_tests_that_there_are \
-		odyssey tests --ignore tests/site --ignore tests/editions $(CHAPTERS))
+	$(if $(SITE),$(MAKE) check-site RECORD=yes,OPENBLAS_NUM_THREADS=1 $(SUITE) -p tools.records --record suite \
+		--deselect tests/book/test_evidence.py::test_the_record_is_of_the_tests_that_there_are)
 
 # STORE=yes keeps the results for the page of evidence; RUN=PYTHON takes an interpreter that has PyTorch already.
 bench: $(READY)  ## compare speed with PyTorch (downloads PyTorch into .venv the first time)

@@ -37,6 +37,7 @@ from tools.facts import (
     total,
     wrong_answers,
 )
+from tools.navigation import link
 from tools.records import ROOT, Record
 
 Cell: TypeAlias = str | nodes.Node | Sequence[nodes.Node]
@@ -49,12 +50,7 @@ def code(text: str) -> nodes.literal:
 
 def page(name: str) -> nodes.Node:
     """A link to a chapter, by the name of its module."""
-    label = name.rpartition("/")[2]
-    link = addnodes.pending_xref(
-        "", refdomain="std", reftype="doc", reftarget=f"/{name}", refexplicit=True, refwarn=True, refdoc="book/evidence"
-    )
-    link += nodes.inline(label, label)
-    return link
+    return link("book/evidence", name, name.rpartition("/")[2])
 
 
 def joined(parts: Iterable[nodes.Node]) -> list[nodes.Node]:

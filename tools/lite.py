@@ -19,6 +19,7 @@ import sys
 import tarfile
 import urllib.request
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,22 @@ def needed(lock: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+
+
+def download(requirements: Sequence[str], folder: Path) -> None:
+    """Wheels from PyPI that are for Python and no machine in particular, without what they depend on."""
+    options = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.12", "--platform", "any"]
+    subprocess.run([*PIP, "download", *options, "--dest", folder, *requirements], check=True)
+
+
 def wheels(folder: Path) -> list[Path]:
     """Wheels of this package, of what stands in for compiled packages, and of PURE."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     for source in (ROOT, ROOT / "lite"):
-        subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, source], check=True)
-    options = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.12", "--platform", "any"]
-    subprocess.run([*pip, "download", *options, "--dest", folder, *PURE], check=True)
+        subprocess.run([*PIP, "wheel", "--no-deps", "--wheel-dir", folder, source], check=True)
+    download(PURE, folder)
     return sorted(folder.glob("*.whl"))
 
 

@@ -1,10 +1,9 @@
 """What the tests of the built site share: the site on loopback, a browser, and a page that may go nowhere else.
 
-`make site` builds the book and runs these tests; `make test` leaves them out, because they need Chromium.
+`make check-site` runs these tests on the built site; `make test` leaves them out, because they need Chromium.
 """
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,14 +14,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
+from tools import chromium
+
 ROOT = Path(__file__).parents[2]
 SITE = Path(os.environ.get("ODYSSEY_SITE", ROOT / "_build" / "html"))
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in [*SITE.glob("book/**/*.html"), *SITE.glob("[!i]*.html")])
-
-# Debian's name, Ubuntu's, and Google's; CHROMIUM names another.
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -47,13 +43,20 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def edition() -> None:
+    """A test that needs the browser edition fails where it was not built."""
+    if not (SITE / "lite" / "jupyter-lite.json").is_file():
+        pytest.fail(f"there is no browser edition in {SITE / 'lite'}; run `make lite` first")
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium of this machine."""
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    program = chromium.program()
     if program is None:
         pytest.fail("these tests need Chromium: apt-get install chromium, or set CHROMIUM to its program")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=chromium.FLAGS)
         yield browser
         browser.close()
 

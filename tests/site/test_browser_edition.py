@@ -25,14 +25,8 @@ RUN_ALL = """async () => {
 }"""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def edition() -> None:
-    if not (SITE / "lite" / "jupyter-lite.json").is_file():
-        pytest.fail(f"there is no browser edition in {SITE / 'lite'}; run `make lite` first")
-
-
 @pytest.fixture()
-def fresh(browser: Browser, address: str) -> Any:
+def fresh(browser: Browser, address: str, edition: None) -> Any:
     """A browser context of its own: nothing stored, and no worker left over."""
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         published = json.loads((SITE / "lite" / "jupyter-lite.json").read_text(encoding="utf-8"))

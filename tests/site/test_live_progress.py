@@ -5,7 +5,7 @@ from tests.site.conftest import ROOT, Visit
 from tools.chapters import exercise_cells
 from tools.source_cells import load
 
-edition, fresh = browser_edition.edition, browser_edition.fresh  # its fixtures: the edition is there; a new reader
+fresh = browser_edition.fresh  # its fixture: a new reader
 TICKED = "[...document.querySelectorAll('input.odyssey-tick:checked')].map(box => box.dataset.key)"
 
 

@@ -6,8 +6,6 @@ so (tests/needs.py) and is skipped there.
 
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -18,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 from tests.site.conftest import ROOT, SITE
-from tools.lite import CDN
+from tools.lite import CDN, download
 
 PATIENCE = 2_400_000  # milliseconds
 WHEELS = ROOT / "_build" / "lite" / "testing"
@@ -79,18 +77,14 @@ def repository() -> bytes:
 @pytest.fixture(scope="module")
 def wheels() -> list[Path]:
     """pytest and what it needs, from PyPI."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
-    options = ["--only-binary", ":all:", "--python-version", "3.12", "--platform", "any", "--dest", str(WHEELS)]
-    subprocess.run([*pip, *options, *PURE], check=True)
+    download(PURE, WHEELS)
     names = [requirement.replace("==", "-") for requirement in PURE]
     return [file for file in sorted(WHEELS.glob("*.whl")) if file.name.startswith(tuple(names))]
 
 
 @pytest.fixture()
-def page(browser: Browser, address: str, wheels: list[Path]) -> Iterator[Page]:
+def page(browser: Browser, address: str, edition: None, wheels: list[Path]) -> Iterator[Page]:
     """A page with Pyodide, the package, pytest and the repository in it."""
-    if not (SITE / "lite" / "jupyter-lite.json").is_file():
-        pytest.fail(f"there is no browser edition in {SITE / 'lite'}; run `make lite` first")
     served = {wheel.name: wheel.read_bytes() for wheel in wheels} | {"repository.zip": repository()}
     pyodide = f"{address}/lite/static/pyodide/"
 

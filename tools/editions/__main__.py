@@ -21,9 +21,9 @@ from jupyter_book.config import get_final_config
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
+from tools import chromium
 from tools.editions.cover import draw
 from tools.editions.epub import pack
-from tools.editions.mathml import browser
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "_build" / "editions"
@@ -206,7 +206,7 @@ def missing(edition: str) -> list[str]:
     here = {
         "xelatex": shutil.which("xelatex"),
         "latexmk": shutil.which("latexmk"),
-        "Chromium": browser(),
+        "Chromium": chromium.program(),
         "TeX Gyre's fonts": (FONTS / "tex-gyre-math").is_dir() and (edition == "epub" or (FONTS / "tex-gyre").is_dir()),
         "DejaVu's fonts": Path("/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Oblique.ttf").is_file(),
     }

@@ -6,9 +6,7 @@ become the signs that Unicode has for them: the browsers inside many readers kno
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,11 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.math import get_node_equation_number, wrap_displaymath
 
+from tools import chromium
 from tools.website import mathjax_files
 
 MATHML = "http://www.w3.org/1998/Math/MathML"
 ElementTree.register_namespace("", MATHML)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STYLES = {"bold": "BOLD", "italic": "ITALIC", "bold-italic": "BOLD ITALIC", "double-struck": "DOUBLE-STRUCK",
           "script": "SCRIPT", "-tex-calligraphic": "SCRIPT", "fraktur": "FRAKTUR", "sans-serif": "SANS-SERIF",
           "monospace": "MONOSPACE"}  # fmt: skip
@@ -42,11 +40,6 @@ SPACES = (
     (r"(</m[in]>)(<mi[^>]*>[a-zA-Z]{2,}</mi>)(?=<mo[^>]*>[\u2061(])",
      r'\1<mspace width="0.17em"/>\2'),
 )  # fmt: skip
-
-
-def browser() -> str | None:
-    """The program of Chromium, if there is one."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def in_style(letter: str, style: str) -> str:
@@ -123,20 +116,20 @@ def start(app: Sphinx) -> None:
     """Open MathJax for a build of the EPUB, and close it with the build."""
     if app.builder.name != "epub":
         return
-    program = browser()
+    program = chromium.program()
     if program is None:
         raise ExtensionError("the EPUB needs Chromium: apt-get install chromium, or set CHROMIUM to its program")
     playwright = sync_playwright().start()
-    chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+    browser = playwright.chromium.launch(executable_path=program, args=chromium.FLAGS)
 
     def stop(app: Sphinx, error: Exception | None) -> None:
-        chromium.close()
+        browser.close()
         playwright.stop()
 
     app.connect("build-finished", stop)
     page = Path(app.outdir).parent / "mathjax.html"
     page.write_text(LOAD % (mathjax_files() / "tex-mml-chtml.js").as_uri(), encoding="utf-8")
-    tab = chromium.new_page()
+    tab = browser.new_page()
     tab.goto(page.as_uri())
     tab.evaluate("MathJax.startup.promise")
     app.builder.formulas = Translator(tab)  # type: ignore[attr-defined]
