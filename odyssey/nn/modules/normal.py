@@ -8,7 +8,8 @@ import numpy as np
 
 from ...autograd.tape.entry import Array
 
-K = 3.0  # of t = (y - K) / (y + K), which maps y >= 0 to -1 <= t < 1
+K = 2.6  # of t = K / (K + y), which maps y >= 0 to 0 < t <= 1
+REACH = 3.0  # up to this y a fit is good; what it does beyond, exp(-y²) makes small
 
 
 def scaled_erfc(y: float) -> float:
@@ -22,22 +23,24 @@ def scaled_erfc(y: float) -> float:
     return total / (y * sqrt(pi))
 
 
-def chebyshev_fit(degree: int, points: int = 200) -> list[float]:
-    """Coefficients of a polynomial in t = (y - K) / (y + K) near exp(y²) erfc(y) / 2.
+def chebyshev_fit(degree: int, reach: float = REACH, points: int = 200) -> list[float]:
+    """Coefficients of a polynomial in t = K / (K + y) near exp(y²) erfc(y) / 2 for y <= `reach`.
 
     After Shepherd & Laframboise 1981, by the points of Chebyshev; the highest power comes first.
     """
+    low = K / (K + reach)
     angles = [(k + 0.5) * pi / points for k in range(points)]
-    values = [scaled_erfc(K * (1 + cos(a)) / (1 - cos(a))) / 2 for a in angles]
+    values = [scaled_erfc(K / (low + (1 - low) * (1 + cos(a)) / 2) - K) / 2 for a in angles]
     series = [
         (2 - (n == 0)) / points * sum(f * cos(n * a) for f, a in zip(values, angles, strict=True))
         for n in range(degree + 1)
     ]
-    return [float(c) for c in np.polynomial.chebyshev.cheb2poly(series)[::-1]]
+    fit = np.polynomial.Chebyshev(series, domain=[low, 1])
+    return [float(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef[::-1]]
 
 
-# Degree 8 is right to 3e-8, which is what float32 can hold; degree 20 to 2e-15.
-SHORT, LONG = chebyshev_fit(8), chebyshev_fit(20)
+# Degree 6 is right to 8e-9, more than float32 can hold; degree 13 to 1e-15.
+SHORT, LONG = chebyshev_fit(6), chebyshev_fit(13)
 
 
 def cdf_and_density(x: Array, cdf: Array, density: Array) -> None:
@@ -47,10 +50,10 @@ def cdf_and_density(x: Array, cdf: Array, density: Array) -> None:
     """
     t = np.abs(x, out=density)
     t += K * sqrt(2)
-    np.divide(-2 * K * sqrt(2), t, out=t)
-    t += 1
-    first, *others = LONG if x.dtype.itemsize > 4 else SHORT
-    cdf.fill(first)
+    np.divide(K * sqrt(2), t, out=t)
+    first, second, *others = LONG if x.dtype.itemsize > 4 else SHORT
+    np.multiply(t, first, out=cdf)
+    cdf += second
     for c in others:
         cdf *= t
         cdf += c
@@ -59,6 +62,19 @@ def cdf_and_density(x: Array, cdf: Array, density: Array) -> None:
     np.exp(density, out=density)
     cdf *= density  # Φ(-|x|)
     np.subtract(0.5, cdf, out=cdf)
-    np.copysign(cdf, x, out=cdf)
+    give_sign(cdf, x)
     cdf += 0.5
     density *= 1 / sqrt(2 * pi)
+
+
+def give_sign(values: Array, x: Array) -> None:
+    """``np.copysign(values, x, out=values)`` of values >= 0, on the bits: more than twice as fast.
+
+    The sign of a float is its first bit, which is 0 in all `values`.
+    """
+    if x.itemsize > 8:  # no integers are as long
+        np.copysign(values, x, out=values)
+        return
+    bits = np.dtype(f"u{x.itemsize}")
+    sign = x.view(bits) & bits.type(1 << (8 * x.itemsize - 1))
+    values.view(bits)[...] |= sign
