@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import platform
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -1102,3 +1105,39 @@ def test_after_an_error_in_a_new_vjp_the_tape_is_as_it_was(registry: None, vjp: 
         messages.append(str(error.value))
         assert x.grad is None and repr(loss.tape()) == before
     assert messages[0] == messages[1] and "used up" not in messages[0]
+
+
+STEPS = """
+import resource
+import numpy as np
+{first}
+
+def step():
+    arrays = [np.zeros(1_000_000, np.float32)]
+    for _ in range(7):
+        arrays.append(arrays[-1] + 1)
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+for _ in range(3):
+    step()
+before = faults()
+for _ in range(5):
+    step()
+print(faults() - before)
+"""
+
+
+@needs.processes
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the C library of most Linux systems")
+def test_freed_memory_stays_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)  # either would set the behaviour for good
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+
+    def page_faults(first: str) -> int:
+        program = [sys.executable, "-c", STEPS.format(first=first)]
+        return int(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+
+    alone, kept = page_faults(""), page_faults("import odyssey")
+    assert alone >= 80 and kept <= alone / 10

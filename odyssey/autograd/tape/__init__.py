@@ -3,6 +3,7 @@
 from .anomaly import detect_anomaly
 from .entry import no_grad
 from .listing import Row, Tape
+from .memory import keep_freed_memory
 from .primitive import primitive
 from .sweep import unbroadcast
 from .tensor import NUMPY_RULES, PRIMITIVES, Tensor
@@ -18,3 +19,5 @@ __all__ = [
     "primitive",
     "unbroadcast",
 ]
+
+keep_freed_memory()

@@ -8,9 +8,9 @@ from contextlib import ContextDecorator
 from itertools import count
 from typing import Any, TypeAlias
 
-import numpy.typing as npt
+import numpy as np
 
-Array: TypeAlias = npt.NDArray[Any]
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 # What a rule returns beside its result: one function that maps the gradient of the result to a
 # tuple with one gradient per input, or a tuple with one function per input.

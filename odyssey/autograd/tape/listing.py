@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .entry import NAME, PARENTS, SHAPE
 from .sweep import collect
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of a `Tape`.
 
     Attributes
@@ -26,7 +24,7 @@ class Row:
         Shape of the result.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     op: str
     inputs: tuple[int | None, ...]
     shape: tuple[int, ...]

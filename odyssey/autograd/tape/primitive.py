@@ -48,7 +48,7 @@ def primitive(
     def register(rule: Operation) -> Operation:
         parameters = list(inspect.signature(rule).parameters.values())
         n = count_inputs(parameters)
-        fixed = vjp if isinstance(vjp, tuple) else (vjp,) * n
+        fixed = vjp if isinstance(vjp, tuple) else () if vjp is None else (vjp,) * n
         if vjp is not None and (len(fixed) != n or not all(map(callable, fixed))):
             raise TypeError(f"{rule.__name__}: vjp must have one function for each of {n} inputs")
         general = _general(halved(rule, n) if product else rule, vjp, sequence, conditions, n)
