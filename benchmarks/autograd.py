@@ -2,118 +2,128 @@
 
     python benchmarks/autograd.py [rounds] [--store]
 
-Both run in one process, in turns, on one thread, so that they meet the same machine. Times are
-milliseconds; the ratio is ours / PyTorch's, so that below 1 we are faster. PyTorch is needed (the
-extra `bench`), for nothing but this comparison.
+Each runs in a process of its own, and they take turns, on one thread, so that they meet the same machine. Times are
+milliseconds; the ratio is ours / PyTorch's, so that below 1 we are faster. PyTorch is needed (the extra `bench`), for
+nothing but this comparison.
 """
 
 import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"  # read when the libraries are loaded
-
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from statistics import median  # noqa: E402
-from tempfile import TemporaryDirectory  # noqa: E402
-from time import perf_counter  # noqa: E402
-from typing import Any  # noqa: E402
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
 
 ROOT = str(Path(__file__).parents[1])
 sys.path.insert(0, ROOT)
 
 import numpy as np  # noqa: E402
 
-from odyssey import Tensor, ops  # noqa: E402
-from odyssey.data import load_digits  # noqa: E402
 from tools.records import Benchmark  # noqa: E402
+from tools.turns import VARIABLES, Work, in_turns  # noqa: E402
 
 N = 1000
 CHAIN_GOAL, IMPORT_GOAL = 0.45, 1.2  # ours / the other's
-Work = Callable[[], Any]
+Step = Callable[[Any], Any]
+CHAINS = (
+    "x * 1.001 + 0.001",
+    "x * array + array",
+    "tanh(x)",
+    "sin(x)",
+    "np.tanh(x)",
+    "tanh(-(x * 1.001 + x0))",
+)
 
 
-def chains(torch: Any) -> dict[str, tuple[Work, Work]]:
-    """Forward and backward of 1000 operations in a row on 64 float32 numbers."""
+def numbers() -> tuple[np.ndarray, np.ndarray]:
+    """Where a chain starts, and a factor near 1."""
     rng = np.random.default_rng(0)
-    start, factor = rng.standard_normal(64).astype("f"), (1 + 1e-3 * rng.standard_normal(64)).astype("f")
-    mine, theirs = Tensor(start, requires_grad=True), torch.tensor(start, requires_grad=True)
-    array = torch.tensor(factor)
-
-    def repeat(x: Any, step: Callable[[Any], Any], times: int) -> Work:
-        def work() -> None:
-            y = x
-            for _ in range(times):
-                y = step(y)
-            y.sum().backward()
-
-        return work
-
-    return {
-        "x * 1.001 + 0.001": (
-            repeat(mine, lambda y: y * 1.001 + 0.001, N // 2),
-            repeat(theirs, lambda y: y * 1.001 + 0.001, N // 2),
-        ),
-        "x * array + array": (
-            repeat(mine, lambda y: y * factor + factor, N // 2),
-            repeat(theirs, lambda y: y * array + array, N // 2),
-        ),
-        "tanh(x)": (repeat(mine, ops.tanh, N), repeat(theirs, torch.tanh, N)),
-        "sin(x)": (repeat(mine, ops.sin, N), repeat(theirs, torch.sin, N)),
-        "np.tanh(x)": (repeat(mine, np.tanh, N), repeat(theirs, torch.tanh, N)),
-        "tanh(-(x * 1.001 + x0))": (
-            repeat(mine, lambda y: (-(y * 1.001 + mine)).tanh(), N // 4),
-            repeat(theirs, lambda y: (-(y * 1.001 + theirs)).tanh(), N // 4),
-        ),
-    }
+    return rng.standard_normal(64).astype("f"), (1 + 1e-3 * rng.standard_normal(64)).astype("f")
 
 
-def network(torch: Any) -> dict[str, tuple[Work, Work]]:
-    """One step of gradient descent on a batch of the digits: 64 pixels, 32 hidden units, 10 classes."""
+def chain(name: str, x: Any, array: Any, tanh: Step, sin: Step, numpy_tanh: Step) -> Work:
+    """Forward and backward of 1000 operations in a row on 64 float32 numbers, by the functions of a library."""
+    steps: list[tuple[Step, int]] = [
+        (lambda y: y * 1.001 + 0.001, N // 2),
+        (lambda y: y * array + array, N // 2),
+        (tanh, N),
+        (sin, N),
+        (numpy_tanh, N),
+        (lambda y: (-(y * 1.001 + x)).tanh(), N // 4),
+    ]
+    step, times = dict(zip(CHAINS, steps, strict=True))[name]
+
+    def work() -> None:
+        y = x
+        for _ in range(times):
+            y = step(y)
+        y.sum().backward()
+
+    return work
+
+
+def our_chain(name: str) -> Work:
+    from odyssey import Tensor, ops
+
+    start, factor = numbers()
+    return chain(name, Tensor(start, requires_grad=True), factor, ops.tanh, ops.sin, np.tanh)
+
+
+def torch_chain(name: str) -> Work:
+    import torch
+
+    start, factor = map(torch.tensor, numbers())
+    return chain(name, start.requires_grad_(), factor, torch.tanh, torch.sin, torch.tanh)
+
+
+def batch() -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """64 of the digits, their classes, and the weights of a small network."""
+    from odyssey.data import load_digits
+
     X, y = load_digits()["train"]
-    X, y = X[:64].reshape(64, 64), y[:64]
     rng = np.random.default_rng(0)
     start = [rng.normal(0, 0.1, shape).astype("f") for shape in [(64, 32), (32,), (32, 10), (10,)]]
-    mine = [Tensor(a.copy(), requires_grad=True) for a in start]
-    theirs = [torch.tensor(a, requires_grad=True) for a in start]
-    rows, images, digits = np.arange(64), torch.tensor(X), torch.tensor(y)
-    torch_rows = torch.arange(64)
+    return X[:64].reshape(64, 64), y[:64], start
 
-    def ours() -> None:
-        W1, b1, W2, b2 = mine
+
+def our_network(X: np.ndarray, y: np.ndarray, start: list[np.ndarray]) -> Work:
+    """One step of gradient descent on a batch of the digits: 64 pixels, 32 hidden units, 10 classes."""
+    from odyssey import Tensor, ops
+
+    weights, rows = [Tensor(a, requires_grad=True) for a in start], np.arange(64)
+
+    def work() -> None:
+        W1, b1, W2, b2 = weights
         scores = np.tanh(X @ W1 + b1) @ W2 + b2
         loss = (ops.logsumexp(scores, axis=1) - scores[rows, y]).mean()
         loss.backward()
-        for w in mine:
+        for w in weights:
             w.data -= 0.1 * w.grad
             w.grad = None
 
-    def pytorch() -> None:
-        W1, b1, W2, b2 = theirs
+    return work
+
+
+def torch_network(X: np.ndarray, y: np.ndarray, start: list[np.ndarray]) -> Work:
+    import torch
+
+    weights = [torch.tensor(a, requires_grad=True) for a in start]
+    rows, images, digits = torch.arange(64), torch.tensor(X), torch.tensor(y)
+
+    def work() -> None:
+        W1, b1, W2, b2 = weights
         scores = torch.tanh(images @ W1 + b1) @ W2 + b2
-        loss = (torch.logsumexp(scores, 1) - scores[torch_rows, digits]).mean()
+        loss = (torch.logsumexp(scores, 1) - scores[rows, digits]).mean()
         loss.backward()
         with torch.no_grad():
-            for w in theirs:
+            for w in weights:
                 w -= 0.1 * w.grad
                 w.grad = None
 
-    return {"two-layer network, one step": (ours, pytorch)}
-
-
-def measure(ours: Work, pytorch: Work, rounds: int, inner: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each round, of both, taken in turns."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for i in range(rounds + 2):
-        for work, list_ in zip((ours, pytorch), times, strict=True):
-            start = perf_counter()
-            for _ in range(inner):
-                work()
-            if i > 1:  # the first two warm up
-                list_.append((perf_counter() - start) * 1e3 / inner)
-    return times
+    return work
 
 
 def row(name: str, ours: list[float], other: list[float]) -> str:
@@ -129,7 +139,7 @@ def import_times(rounds: int) -> tuple[list[float], list[float]]:
     times: tuple[list[float], list[float]] = ([], [])
     with TemporaryDirectory() as folder:
         # Both find their compiled bytecode here, whatever this machine keeps or forbids elsewhere.
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
+        environment = {**os.environ, **dict.fromkeys(VARIABLES, "1"), "PYTHONPYCACHEPREFIX": folder}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         for i in range(rounds + 1):
             for module, list_ in zip(("odyssey", "numpy"), times, strict=True):
@@ -142,24 +152,21 @@ def import_times(rounds: int) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     """Print the table."""
-    import torch
-
     bench = Benchmark(__doc__, 30)
     rounds, common = bench.rounds, {"unit": "ms", "threads": 1}
-    torch.set_num_threads(1)
-    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {rounds} rounds, milliseconds\n")
+    print(f"{bench.versions()}, one thread, {rounds} rounds, milliseconds\n")
     print(f"{'forward + backward':<28} {'median':^27}   {'minimum':^27}")
     heads = f"{'ours':>9} {'PyTorch':>9} {'ratio':>7}"
     print(f"{'1000 ops, shape (64,)':<28} {heads}   {heads}")
-    for name, works in chains(torch).items():
-        ours, pytorch = measure(*works, rounds, 1)
-        print(row(name, ours, pytorch), flush=True)
-        title = f"1000 ops on 64 numbers: {name}"
-        bench.add(title, "PyTorch", median(ours), median(pytorch), goal=CHAIN_GOAL, **common)
-    for name, works in network(torch).items():
-        ours, pytorch = measure(*works, rounds, 10)
-        print("\n" + row(name, ours, pytorch), flush=True)
-        bench.add(name, "PyTorch", median(ours), median(pytorch), goal=None, **common)
+    for name in CHAINS:
+        times = in_turns({"ours": partial(our_chain, name), "PyTorch": partial(torch_chain, name)}, rounds)
+        print(row(name, times["ours"], times["PyTorch"]), flush=True)
+        medians = median(times["ours"]), median(times["PyTorch"])
+        bench.add(f"1000 ops on 64 numbers: {name}", "PyTorch", *medians, goal=CHAIN_GOAL, **common)
+    name, data = "two-layer network, one step", batch()
+    times = in_turns({"ours": partial(our_network, *data), "PyTorch": partial(torch_network, *data)}, rounds)
+    print("\n" + row(name, times["ours"], times["PyTorch"]), flush=True)
+    bench.add(name, "PyTorch", median(times["ours"]), median(times["PyTorch"]), goal=None, **common)
     ours, numpy = import_times(max(rounds // 3, 3))
     print("\n" + row("import, against NumPy's", ours, numpy))
     bench.add("import odyssey", "import numpy", median(ours), median(numpy), goal=IMPORT_GOAL, **common)

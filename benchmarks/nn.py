@@ -2,29 +2,26 @@
 
     python benchmarks/nn.py [rounds] [--store]
 
-All run in one process, in turns, on one thread. A ratio below 1 says that we are faster. The last lines compare the
-peak memory of a transformer step, above what is used after the import, each in a process of its own. PyTorch is
-needed (the extra `bench`).
+Each runs in a process of its own; they take turns, on one thread. A ratio below 1 says that we are faster. The last
+lines compare the peak memory of a transformer step, above what is used after the import. PyTorch is needed (the extra
+`bench`).
 """
 
 import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"  # read when the libraries are loaded
-
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from statistics import median  # noqa: E402
-from time import perf_counter  # noqa: E402
-from typing import Any  # noqa: E402
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from tools.records import Benchmark  # noqa: E402
+from tools.records import Benchmark
+from tools.turns import VARIABLES, Maker, in_turns
 
 B, T, D, H = 16, 128, 128, 4  # the transformer: batch, positions, features, heads
 MLP_GOALS, BLOCK_GOAL, SEPARABLE_GOAL, MEMORY_GOAL = {64: 0.80, 512: 0.95}, 0.95, 0.70, 0.70  # ours / PyTorch's
@@ -50,7 +47,6 @@ def pytorch(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Callable[[
     """The same with `torch.nn`."""
     import torch
 
-    torch.set_num_threads(1)
     model, x, y, f = make(torch.nn), torch.tensor(X), torch.tensor(Y), getattr(torch.nn.functional, loss)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 
@@ -110,29 +106,21 @@ def block_data() -> tuple[Any, Any]:
     return rng.standard_normal((B, T, D)).astype("f"), rng.standard_normal((B, T, D)).astype("f")
 
 
-def works() -> dict[str, tuple[Callable[[], None], Callable[[], None], float]]:
+def works() -> dict[str, tuple[Maker, Maker, float]]:
     """For each work our step and PyTorch's, and the goal for the ratio of their times."""
+
+    def both(net: Any, loss: str, data: Any, goal: float, theirs: Any = None) -> tuple[Maker, Maker, float]:
+        return partial(ours, net, loss, *data), partial(pytorch, theirs or net, loss, *data), goal
+
     rng = np.random.default_rng(0)
     found = {}
-    for batch in (64, 512):
+    for batch, goal in MLP_GOALS.items():
         data = rng.standard_normal((batch, 784)).astype("f"), rng.integers(0, 10, batch)
-        found[f"MLP 784-256-128-10, batch {batch}"] = (
-            ours(mlp, "cross_entropy", *data),
-            pytorch(mlp, "cross_entropy", *data),
-            MLP_GOALS[batch],
-        )
-    data = block_data()
-    found[f"transformer block, B {B} T {T} D {D} H {H}"] = (
-        ours(our_block, "mse_loss", *data),
-        pytorch(torch_block, "mse_loss", *data),
-        BLOCK_GOAL,
-    )
+        found[f"MLP 784-256-128-10, batch {batch}"] = both(mlp, "cross_entropy", data, goal)
+    name = f"transformer block, B {B} T {T} D {D} H {H}"
+    found[name] = both(our_block, "mse_loss", block_data(), BLOCK_GOAL, torch_block)
     data = rng.standard_normal((64, 1, 28, 28)).astype("f"), rng.integers(0, 10, 64)
-    found["depthwise-separable net, 64 × 1 × 28 × 28"] = (
-        ours(separable, "cross_entropy", *data),
-        pytorch(separable, "cross_entropy", *data),
-        SEPARABLE_GOAL,
-    )
+    found["depthwise-separable net, 64 × 1 × 28 × 28"] = both(separable, "cross_entropy", data, SEPARABLE_GOAL)
     return found
 
 
@@ -157,26 +145,18 @@ print(kilobytes("VmHWM") - before)
 def peak(work: str, modules: str, block: str) -> float:
     """Peak memory of steps of a transformer block above that after the import, in MB, in a new process (Linux)."""
     code = PEAK.format(work=work, modules=modules, block=block)
-    root = Path(__file__).parents[1]
-    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    root, alone = Path(__file__).parents[1], os.environ | dict.fromkeys(VARIABLES, "1")
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, env=alone, capture_output=True, text=True, check=True)
     return int(out.stdout) / 1e3
 
 
 def main() -> None:
     """Print the table."""
-    import torch
-
     bench = Benchmark(__doc__, 25)
-    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}, one thread, {bench.rounds} rounds\n")
+    print(f"{bench.versions()}, one thread, {bench.rounds} rounds\n")
     for name, (mine, theirs, goal) in works().items():
-        times: list[list[float]] = [[], []]
-        for i in range(bench.rounds + 2):
-            for k, work in enumerate((mine, theirs)):
-                start = perf_counter()
-                work()
-                if i > 1:  # the first two warm up
-                    times[k].append((perf_counter() - start) * 1e3)
-        a, b = map(median, times)
+        times = in_turns({"ours": mine, "PyTorch": theirs}, bench.rounds)
+        a, b = median(times["ours"]), median(times["PyTorch"])
         print(f"{name:<46} ours {a:8.2f} ms   PyTorch {b:8.2f} ms   ours / PyTorch {a / b:5.2f}", flush=True)
         bench.add(f"training step: {name}", "PyTorch", a, b, unit="ms", threads=1, goal=goal)
     if Path("/proc/self/clear_refs").exists():

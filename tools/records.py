@@ -122,6 +122,11 @@ class Benchmark:
         self.start = circumstances("numpy", "torch")
         self.clocks = perf_counter(), busy_seconds(), own_seconds()
 
+    def versions(self) -> str:
+        """The libraries that were measured, in words."""
+        found = self.start["versions"]
+        return f"NumPy {found['numpy']}, PyTorch {found.get('torch', 'not installed')}"
+
     def add(self, name: str, peer: str, ours: float, other: float, **also: Any) -> None:
         """A row: what was measured, what ours is compared with, both numbers, and `unit`, `threads` and `goal`."""
         numbers = {"ours": float(f"{ours:.4g}"), "other": float(f"{other:.4g}")}
