@@ -116,7 +116,7 @@ def references_table() -> nodes.table:
     for one in all_references():
         close = [f"{value:g}" for value in one.tolerances]
         body.append([
-            one.name, number(one.numbers), ", ".join(one.libraries),
+            one.name, number(one.numbers), ", ".join(name.replace(" ", "\N{NO-BREAK SPACE}") for name in one.libraries),
             joined([*[code(test.name) for test in one.tests], *[page(page_of(path)) for path in one.chapters]]),
             " to ".join(dict.fromkeys([close[0], close[-1]])),
         ])  # fmt: skip
