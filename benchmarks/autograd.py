@@ -152,7 +152,7 @@ def import_times(rounds: int) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     """Print the table."""
-    bench = Benchmark(__doc__, 30)
+    bench = Benchmark(__doc__, 15)
     rounds, common = bench.rounds, {"unit": "ms", "threads": 1}
     print(f"{bench.versions()}, one thread, {rounds} rounds, milliseconds\n")
     print(f"{'forward + backward':<28} {'median':^27}   {'minimum':^27}")

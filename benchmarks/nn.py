@@ -152,7 +152,7 @@ def peak(work: str, modules: str, block: str) -> float:
 
 def main() -> None:
     """Print the table."""
-    bench = Benchmark(__doc__, 25)
+    bench = Benchmark(__doc__, 15)
     print(f"{bench.versions()}, one thread, {bench.rounds} rounds\n")
     for name, (mine, theirs, goal) in works().items():
         times = in_turns({"ours": mine, "PyTorch": theirs}, bench.rounds)

@@ -182,7 +182,7 @@ def clipping_table(bench: Benchmark, threads: int) -> None:
 
 def main() -> None:
     """Print the tables."""
-    bench = Benchmark(__doc__, 15)
+    bench = Benchmark(__doc__, 8)
     print(f"{bench.versions()}, {bench.rounds} rounds\n")
     everything = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for threads, models in ((1, list(MODELS)), (everything, list(MODELS)[:2])):

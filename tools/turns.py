@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from time import perf_counter
 from typing import Any
@@ -24,18 +25,19 @@ def serve(pipe: Any, make: Maker) -> None:
     work = make()
     pipe.send(None)
     while pieces := pipe.recv():
-        work()  # in between, others have used the cache
+        for _ in range(pieces):  # after a pause it takes up to some tenths of a second until the pace is steady again
+            work()
         start = perf_counter()
         for _ in range(pieces):
             work()
         pipe.send((perf_counter() - start) * 1e3 / pieces)
 
 
-def in_turns(makers: dict[str, Maker], rounds: int, turn: float = 100, threads: int = 1) -> dict[str, list[float]]:
+def in_turns(makers: dict[str, Maker], rounds: int, turn: float = 200, threads: int = 1) -> dict[str, list[float]]:
     """Milliseconds that a piece of work took in each of the `rounds`, for each contestant.
 
-    A turn is as many pieces as fit into about `turn` milliseconds, at least one, so that starting again, after the
-    others, counts little. Each round begins with another contestant. Raises RuntimeError if one ends on its own.
+    A turn is as many pieces as fit into about `turn` milliseconds, at least one; as many go before it and do not count.
+    Each round begins with another contestant. Raises RuntimeError if one ends on its own.
     """
     context, before = get_context("spawn"), {name: os.environ.get(name) for name in VARIABLES}
     times: dict[str, list[float]] = {name: [] for name in makers}
@@ -58,14 +60,14 @@ def in_turns(makers: dict[str, Maker], rounds: int, turn: float = 100, threads: 
                     pieces[name] = max(1, round(turn / found))
                 else:
                     times[name].append(found)
-        for pipe in pipes.values():
-            pipe.send(0)
     except (EOFError, OSError) as error:
         raise RuntimeError(f"in_turns: {name} has ended on its own; its error stands above") from error
     finally:
         for key, value in before.items():
             os.environ.pop(key, None) if value is None else os.environ.update({key: value})
         for pipe in pipes.values():
+            with suppress(OSError):  # it may have ended already
+                pipe.send(0)
             pipe.close()
         for process in processes:
             process.join()

@@ -17,7 +17,7 @@ import odyssey.nn.functional as F
 from odyssey import Tensor, gradcheck, nn, no_grad
 from odyssey.data import DataLoader, load_digits
 from odyssey.nn.modules.initial import GAINS, fans, gain_of
-from odyssey.nn.modules.normal import LONG, cdf_and_density, scaled_erfc
+from odyssey.nn.modules.normal import LONG, cdf_and_density, give_sign, scaled_erfc
 from odyssey.optim import SGD, Adam
 from tests.nn.reference import FOLDER, read_reference
 
@@ -258,6 +258,15 @@ def test_the_normal_distribution():
         assert np.abs(cdf - [erfc(-v / sqrt(2)) / 2 for v in x.tolist()]).max() < tolerance
         assert np.abs(density - [exp(-v * v / 2) / sqrt(2 * pi) for v in x.tolist()]).max() < tolerance
     assert abs(scaled_erfc(6.4999) / scaled_erfc(6.5001) - 1) < 1e-4 and len(LONG) == 14
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_signs_on_the_bits_are_those_of_copysign(dtype):
+    x = np.array([1, -2, 0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-7, -1e-7], dtype)
+    values = np.linspace(0, 3, len(x)).astype(dtype)
+    expected = np.copysign(values, x)
+    give_sign(values, x)
+    assert np.array_equal(values, expected) and np.array_equal(np.signbit(values), np.signbit(x))
 
 
 def test_cross_entropy_by_hand():
