@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from tools.records import Benchmark
-from tools.turns import VARIABLES, Maker, in_turns
+from tools.turns import VARIABLES, Maker, Work, in_turns
 
 B, T, D, H = 16, 128, 128, 4  # the transformer: batch, positions, features, heads
 MLP_GOALS, BLOCK_GOAL, SEPARABLE_GOAL, MEMORY_GOAL = {64: 0.80, 512: 0.95}, 0.95, 0.70, 0.70  # ours / PyTorch's
 
 
-def ours(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Callable[[], None]:
+def ours(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Work:
     """A training step of the network that `make` builds from `odyssey.nn`."""
     from odyssey import Tensor, nn
     from odyssey.optim import Adam
@@ -43,7 +43,7 @@ def ours(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Callable[[], 
     return step
 
 
-def pytorch(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Callable[[], None]:
+def pytorch(make: Callable[[Any], Any], loss: str, X: Any, Y: Any) -> Work:
     """The same with `torch.nn`."""
     import torch
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from tools.records import Benchmark
-from tools.turns import Work, in_turns
+from tools.turns import Maker, Work, in_turns
 
 MODELS: dict[str, list[tuple[int, ...]]] = {  # shapes of the parameters
     "100 tensors of 100,000": [(100_000,)] * 100,
@@ -30,19 +30,23 @@ MODELS: dict[str, list[tuple[int, ...]]] = {  # shapes of the parameters
     "MLP 784-256-128-10": [(784, 256), (256,), (256, 128), (128,), (128, 10), (10,)],
     "MLP 64-32-32-10": [(64, 32), (32,), (32, 32), (32,), (32, 10), (10,)],
 }
-ADAM_GOALS = {  # ours / the other's, on so many threads
-    ("100 tensors of 100,000", "PyTorch, foreach", 1): 0.5,
-    ("100 tensors of 100,000", "textbook formula", 1): 0.45,
-    ("MLP 64-32-32-10", "PyTorch, foreach", 1): 0.8,
+ADAM_GOALS = {  # ours / the other's, on one thread
+    "100 tensors of 100,000": {"PyTorch, foreach": 0.5, "textbook formula": 0.45},
+    "MLP 64-32-32-10": {"PyTorch, foreach": 0.8},
 }
-CLIPPING_GOALS = {("PyTorch", 1): 1.0}
+CLIPPING_GOALS = {"PyTorch": 1.0}
 ARRAYS = list[np.ndarray]
 
 
+def normal(model: str, rng: np.random.Generator) -> ARRAYS:
+    """Arrays of the shapes of one of the MODELS."""
+    return [rng.standard_normal(shape).astype("f") for shape in MODELS[model]]
+
+
 def adam_data(model: str) -> tuple[ARRAYS, ARRAYS]:
-    """Weights and gradients of one of the MODELS."""
-    rng, shapes = np.random.default_rng(0), MODELS[model]
-    return [rng.standard_normal(s).astype("f") for s in shapes], [rng.standard_normal(s).astype("f") for s in shapes]
+    """Weights and gradients."""
+    rng = np.random.default_rng(0)
+    return normal(model, rng), normal(model, rng)
 
 
 def ours(model: str, **options: Any) -> Work:
@@ -88,8 +92,7 @@ def pytorch(model: str, **options: Any) -> Work:
 
 def ten_million() -> ARRAYS:
     """Gradients, in a hundred arrays."""
-    rng = np.random.default_rng(0)
-    return [rng.standard_normal(100_000).astype("f") for _ in range(100)]
+    return normal("100 tensors of 100,000", np.random.default_rng(0))
 
 
 def thresholds(cut: bool) -> Iterator[float]:
@@ -143,6 +146,17 @@ def allocated(work: Work) -> int:
     return peak - before
 
 
+def compare(name: str, makers: dict[str, Maker], bench: Benchmark, threads: int, goals: dict[str, float]) -> None:
+    """Print what each of the `makers` needs for a piece of work, and keep how ours compares with the others."""
+    times = {peer: median(found) for peer, found in in_turns(makers, bench.rounds, threads=threads).items()}
+    for peer, found in times.items():
+        print(f"  {peer:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
+        if not peer.startswith("ours"):
+            goal = goals.get(peer) if threads == 1 else None
+            bench.add(name, peer, times["ours"], found, unit="ms", threads=threads, goal=goal)
+    print(flush=True)
+
+
 def adam_table(model: str, bench: Benchmark, threads: int) -> None:
     """Print a step of Adam for one of the MODELS."""
     makers = {
@@ -153,31 +167,18 @@ def adam_table(model: str, bench: Benchmark, threads: int) -> None:
         "textbook formula": partial(textbook, model),
         "ours, float16 states": partial(ours, model, state_dtype=np.float16),
     }
-    times = {name: median(found) for name, found in in_turns(makers, bench.rounds, threads=threads).items()}
     size = sum(map(prod, MODELS[model]))
     print(f"{model}: {size:,} parameters; a step allocates {allocated(ours(model)):,} bytes")
-    for name, found in times.items():
-        print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
-        if not name.startswith("ours"):
-            goal = ADAM_GOALS.get((model, name, threads))
-            bench.add(f"Adam: {model}", name, times["ours"], found, unit="ms", threads=threads, goal=goal)
-    print(flush=True)
+    compare(f"Adam: {model}", makers, bench, threads, ADAM_GOALS.get(model, {}))
 
 
 def clipping_table(bench: Benchmark, threads: int) -> None:
     """Print clipping by the norm of ten million gradients."""
+    clips = {"ours": our_clip, "PyTorch": torch_clip, "textbook formula": textbook_clip}
     for words, cut in (("only measured", False), ("and cut", True)):
-        clips = {"ours": our_clip, "PyTorch": torch_clip, "textbook formula": textbook_clip}
-        makers = {name: partial(clip, cut) for name, clip in clips.items()}
-        times = {name: median(found) for name, found in in_turns(makers, bench.rounds, threads=threads).items()}
-        print(f"norm of 10,000,000 numbers, {words}")
-        for name, found in times.items():
-            print(f"  {name:<22} {found:>10.3f} ms   ours / it {times['ours'] / found:>6.2f}")
-            if name != "ours":
-                goal = CLIPPING_GOALS.get((name, threads))
-                title = f"norm of 10,000,000 numbers, {words}"
-                bench.add(title, name, times["ours"], found, unit="ms", threads=threads, goal=goal)
-        print(flush=True)
+        name = f"norm of 10,000,000 numbers, {words}"
+        print(name)
+        compare(name, {peer: partial(clip, cut) for peer, clip in clips.items()}, bench, threads, CLIPPING_GOALS)
 
 
 def main() -> None:
