@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import hypot, inf, isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ def total_norm(gradients: list[Array], norm_type: float = 2.0) -> float:
     The powers are summed block by block, and the sums of the blocks added in float64.
     """
     if norm_type == 2:
-        return hypot(*map(norm, gradients))
+        return norm(*gradients)
     flats = [g.reshape(-1) for g in gradients if g.size]
     if norm_type == inf:
         # np.max gives NaN if there is one; Python's max() would pass over it
@@ -85,7 +85,8 @@ def clip_grad_norm(
     if limit < inf:
         factor = limit / (length + 1e-6)
         with np.errstate(invalid="ignore"):  # infinity times 0
-            for g in gradients if not factor >= 1 else ():  # so that NaN counts as too long
+            # `not`, so that NaN counts as too long; the last ones first, they may still be cached
+            for g in reversed(gradients if not factor >= 1 else []):
                 if g.dtype.itemsize >= 4:
                     np.multiply(g, factor, out=g)
                 else:  # float16 would round the factor

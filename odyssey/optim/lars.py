@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from math import inf, isfinite, sqrt
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from math import inf, sqrt
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,31 +18,48 @@ from .sgd.checks import Check, flag, nonnegative
 # BLAS adds many sums side by side, so that a row of 1024 numbers loses nothing. NumPy without it,
 # as in a browser, adds one number after the other, and would lose the sixth digit.
 ROW = 32 if sys.platform == "emscripten" else 1024
+SUMS = 4096  # sums of rows that wait to be added together: those of one block, or of many arrays
 
 
-def sum_of_squares(x: Array) -> float:
-    """The sum of ``x * x`` for a flat `x`, over short rows whose sums are added in float64.
+def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
+    """All numbers of `arrays` in flat blocks, those of float16 and the like as float64."""
+    for x in arrays:
+        flat, half = x.reshape(-1), x.itemsize < 4
+        if flat.size <= BLOCK and not half:
+            yield flat
+            continue
+        for start in range(0, flat.size, BLOCK):
+            block = flat[start : start + BLOCK]
+            yield block.astype(np.float64) if half else block
 
-    One float32 sum over ten million equal numbers could be off in the fifth digit.
+
+def sum_of_squares(flats: Iterable[Array]) -> float:
+    """The sum of ``x * x`` over flat arrays of one dtype, each of at most BLOCK numbers.
+
+    Short rows are summed, and their sums added in float64: one float32 sum over ten million equal
+    numbers could be off in the fifth digit.
     """
-    full = x.size - x.size % ROW
-    rows, rest = x[:full].reshape(-1, ROW), x[full:]
-    total = float(np.add.reduce(np.vecdot(rows, rows), dtype=np.float64))
-    return total + float(np.vecdot(rest, rest)) if rest.size else total
+    total, sums, n = 0.0, np.empty(0), 0
+    for x in flats:
+        count = x.size // ROW
+        if n + count > sums.size:
+            total += float(np.add.reduce(sums[:n], dtype=np.float64))
+            sums, n = np.empty(SUMS, x.dtype), 0
+        rows, rest = x[: count * ROW].reshape(count, ROW), x[count * ROW :]
+        np.vecdot(rows, rows, out=sums[n : n + count])
+        total += float(np.dot(rest, rest))
+        n += count
+    return total + float(np.add.reduce(sums[:n], dtype=np.float64))
 
 
 @np.errstate(over="ignore")
-def norm(x: Array) -> float:
-    """The Euclidean norm of `x`, of any shape, as a Python float, right to 1e-6."""
-    flat = x.reshape(-1)
-    total = 0.0
-    for start in range(0, flat.size, BLOCK):
-        block = flat[start : start + BLOCK]
-        squares = sum_of_squares(block) if x.dtype.itemsize > 2 else inf
-        if not isfinite(squares) or squares < 1e-30:  # squares leave the range of float32 early
-            squares = sum_of_squares(block.astype(np.float64))
-        total += squares
-    return sqrt(total)
+def norm(*arrays: Array) -> float:
+    """The Euclidean norm of all numbers in `arrays`, of any shapes, right to 1e-6."""
+    same = groupby(blocks(arrays), attrgetter("dtype"))
+    squares = sum(sum_of_squares(flats) for _, flats in same)
+    if not 1e-24 < squares < inf:  # squares leave the range of float32 early
+        squares = sum_of_squares(block.astype(np.float64) for block in blocks(arrays))
+    return sqrt(squares)
 
 
 def trust_ratio(

@@ -57,7 +57,7 @@ def cdf_and_density(x: Array, cdf: Array, density: Array) -> None:
     for c in others:
         cdf *= t
         cdf += c
-    np.multiply(x, x, out=density)
+    np.square(x, out=density)
     density *= -0.5
     np.exp(density, out=density)
     cdf *= density  # Φ(-|x|)

@@ -22,14 +22,14 @@ def adam_direction(
 ) -> None:  # fmt: skip
     """Update both moments; then ``out = scale * (m / c₁) / (sqrt(v / c₂) + eps)``.
 
-    m = β₁ m + (1 - β₁) g and v = β₂ v + (1 - β₂) g², in place, with the corrections c₁ = 1 - β₁ᵗ
+    m += (1 - β₁) (g - m) and v = β₂ v + (1 - β₂) g², in place, with the corrections c₁ = 1 - β₁ᵗ
     and c₂ = 1 - β₂ᵗ, where `t` counts from 1: Kingma & Ba 2015, algorithm 1. ε stands outside the
     root, after the correction. With `v_max`, AMSGrad (Reddi et al. 2018): the largest v so far
     takes the place of v; as in PyTorch, the maximum is taken before the correction.
     """
     beta1, beta2 = betas
-    m *= beta1
-    np.multiply(g, 1 - beta1, out=out)
+    np.subtract(g, m, out=out)  # both come from memory at the same time
+    out *= 1 - beta1
     m += out
     add_squares(v, g, out, beta2, 1 - beta2)
     if v_max is not None:

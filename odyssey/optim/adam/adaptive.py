@@ -16,7 +16,7 @@ from ..sgd.sgd import decayed
 def add_squares(v: Array, g: Array, work: Array, keep: float, add: float) -> None:
     """``v = keep * v + add * g**2``, in place."""
     v *= keep
-    np.multiply(g, g, out=work)
+    np.square(g, out=work)
     work *= add
     v += work
 
@@ -56,7 +56,7 @@ class Adagrad(Optimizer):
     ) -> None:
         (total,), (step, spare) = state, work
         g = decayed(g, p, group["weight_decay"], out=spare)
-        np.multiply(g, g, out=step)
+        np.square(g, out=step)
         total += step
         np.sqrt(total, out=step)
         step += group["eps"]
@@ -79,7 +79,7 @@ def root_mean_square(
         mean *= alpha
         np.multiply(g, 1 - alpha, out=out)
         mean += out
-        np.multiply(mean, mean, out=out)
+        np.square(mean, out=out)
         np.subtract(v, out, out=out)
         np.maximum(out, 0, out=out)  # rounding can make a variance of zero negative
         np.sqrt(out, out=out)
