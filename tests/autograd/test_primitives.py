@@ -556,6 +556,15 @@ def test_elementwise_methods(name: str) -> None:
     np.testing.assert_array_equal(getattr(x, name)().data, PRIMITIVES[name](x).data)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_what_relu_cuts_off_lets_no_infinity_through(dtype) -> None:
+    x = np.array([-1.0, -0.0, 0.0, 2.0, np.inf, np.nan], dtype)
+    for g in (np.inf, -np.inf, 3.0):
+        (grad,) = gradients(ops.relu, x, grad=np.full(6, g, dtype))
+        assert grad.dtype == dtype and grad.tolist() == [0, 0, 0, g, g, g]  # as in PyTorch
+    assert gradients(ops.relu, dtype(2), grad=dtype(np.inf)) == [np.inf]
+
+
 def test_logsumexp_method_and_positions() -> None:
     x = Tensor([[0.5, 1.5], [2.5, 0.0]], requires_grad=True)
     np.testing.assert_array_equal(x.logsumexp(axis=1).data, ops.logsumexp(x, axis=1).data)

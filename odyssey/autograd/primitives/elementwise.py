@@ -153,8 +153,17 @@ def sigmoid(x: Array) -> Rule:
     return out, out
 
 
-# As floats: NumPy takes twice as long for the product of floats and truth values.
-@primitive(vjp=(lambda g, out: g * (out > 0).astype(g.dtype),))
+def _relu_vjp(g: Array, out: Array) -> Array:
+    # The bits as a whole number, times 0 or 1: faster than a product of floats and truth values,
+    # and where g is infinite it gives 0 or g, not NaN.
+    if g.itemsize > 8:  # no whole numbers are as long
+        return np.where(out != 0, g, np.zeros((), g.dtype))
+    bits = f"i{g.itemsize}"
+    passed: Array = g.view(bits) * (out != 0)  # as in PyTorch, g where x is NaN
+    return passed.view(g.dtype)
+
+
+@primitive(vjp=(_relu_vjp,))
 def relu(x: Array) -> Rule:
     """max(x, 0). d/dx = 1 where x > 0, else 0; so 0 at the kink, as in PyTorch."""
     out = np.maximum(x, np.zeros((), x.dtype))

@@ -16,8 +16,9 @@ BLOCK = 131072  # numbers at a time, so that what is computed in between stays i
 
 def largest(x: Array, windows: list[Any], out: Array) -> Array:
     """The largest of the parts ``x[window]``, element by element; also returned."""
-    np.copyto(out, x[windows[0]])
-    for window in windows[1:]:
+    first, second, *others = windows if len(windows) > 1 else windows * 2
+    np.maximum(x[first], x[second], out=out)
+    for window in others:
         np.maximum(out, x[window], out=out)
     return out
 
@@ -30,16 +31,15 @@ def winners(
     First the row: the number of rows before it whose best is smaller. Then the column, likewise.
     """
     flat, i = np.ascontiguousarray(x).reshape(-1), np.zeros(out.shape, np.intp)
-    smaller = np.ones(out.shape, bool)
+    smaller: Any = True
     for row in rows[:-1]:
-        smaller &= wide[row] < out
+        smaller = (wide[row] < out) & smaller
         i += smaller
     i *= x.shape[-1]
     i += corners
-    place = i.copy()
-    smaller[...] = True
+    place, smaller = i.copy(), True
     for _ in range(kernel[1] - 1):
-        smaller &= flat.take(place) < out
+        smaller = (flat.take(place) < out) & smaller
         i += smaller
         place += 1
     return i
@@ -57,22 +57,19 @@ def _max_pool2d(x: Array, /, kernel: Pair, stride: Pair, padding: Pair) -> Rule:
     columns = [(..., index[2]) for index in offsets((1, kernel[1]), stride, (1, 1), size)]
     step = min(c, max(1, BLOCK // max(1, n * h * w)))  # channels at a time
 
-    def rows_best() -> Array:
-        return np.empty((step, n, h, size[1]), x.dtype)
-
-    wide, out = rows_best(), np.empty((c, n, *size), x.dtype)
+    wide, out = np.empty((c, n, h, size[1]), x.dtype), np.empty((c, n, *size), x.dtype)
     for k in range(0, c, step):
         part = slice(k, k + step)
-        largest(largest(x[part], columns, wide[: c - k]), rows, out[part])
+        largest(largest(x[part], columns, wide[part]), rows, out[part])
 
     def vjp(g: Array) -> tuple[Array]:
-        dx, g, wide = np.zeros(x.shape, x.dtype), g.swapaxes(0, 1), rows_best()
+        dx, g = np.zeros(x.shape, x.dtype), g.swapaxes(0, 1)
         corners = np.arange(step * n * h * w).reshape(step, n, h, w)
         corners = corners[..., : size[0] * stride[0] : stride[0], : size[1] * stride[1] : stride[1]]
+        corners = np.ascontiguousarray(corners)
         for k in range(0, c, step):
             part = slice(k, k + step)
-            best = largest(x[part], columns, wide[: c - k])
-            i = winners(x[part], best, out[part], rows, kernel, corners[: c - k])
+            i = winners(x[part], wide[part], out[part], rows, kernel, corners[: c - k])
             if kernel[0] <= stride[0] and kernel[1] <= stride[1]:  # no element in two windows
                 dx[part].reshape(-1)[i] = g[part]
             else:

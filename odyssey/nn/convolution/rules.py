@@ -12,6 +12,7 @@ from ..modules.layers import whole
 from .geometry import Pair, check_images, columns, cropped, images, output_size, padded, pair
 
 BLOCK = 65536  # numbers at a time, so that what is computed in between stays in the cache
+PIECE = 1024  # columns at a time of a product that sums over very many
 
 
 def products(
@@ -36,7 +37,11 @@ def products(
         return cropped(back, padding).swapaxes(0, 1)
 
     def for_weight(g: Array) -> Array:
-        return (rows(g) @ seen.swapaxes(-1, -2)).reshape(weight.shape)
+        total, g = np.zeros(w.shape, np.result_type(g, seen)), rows(g)
+        for k in range(0, seen.shape[-1], PIECE):
+            part = ..., slice(k, k + PIECE)
+            total += g[part] @ seen[part].swapaxes(-1, -2)
+        return total.reshape(weight.shape)
 
     return (w @ seen).reshape(o, shape[1], *out).swapaxes(0, 1), for_x, for_weight
 
@@ -53,19 +58,13 @@ def gather_row(row: Array, values: list[float], steps: list[int], out: Array) ->
             total += spare
 
 
-def scatter_row(
-    g: Array, row: Array, values: list[float], steps: list[int], drow: Array
-) -> list[float]:
-    """The transpose: ``drow[t + steps[i]] += values[i] * g[t]``. Returns the slopes of `values`."""
-    part, slopes = np.empty(min(BLOCK, g.size), g.dtype), [0.0] * len(steps)
+def slopes_row(g: Array, row: Array, steps: list[int]) -> list[float]:
+    """``Σ g[t] * row[t + step]`` for each of the `steps`: the gradients of `values`."""
+    slopes = [0.0] * len(steps)
     for start in range(0, g.size, BLOCK):
         piece = g[start : start + BLOCK]
-        spare = part[: piece.size]
-        for i, (value, step) in enumerate(zip(values, steps, strict=True)):
-            place = slice(start + step, start + step + piece.size)
-            slopes[i] += float(np.dot(piece, row[place]))
-            np.multiply(piece, value, out=spare)
-            drow[place] += spare
+        for i, step in enumerate(steps):
+            slopes[i] += float(np.dot(piece, row[start + step :][: piece.size]))
     return slopes
 
 
@@ -96,13 +95,14 @@ def shifts(
 
     def vjp(g: Array) -> tuple[Array, Array]:
         dx, dw, (frame, total) = np.empty((c, n, *x.shape[2:]), x.dtype), [], frames()
-        full = np.zeros((n, *size), g.dtype)  # g where its places stand in a row
-        flat = full.reshape(-1)[:length], frame.reshape(-1)
+        # g where its places stand in a row, and zeros before it, for the flipped kernel
+        row = np.zeros(steps[-1] + total.size, g.dtype)
+        full, back = row[steps[-1] :].reshape(total.shape), [steps[-1] - s for s in steps[::-1]]
         for k in range(c):
             cropped(frame, padding)[...] = x[:, k]
             full[places] = g[:, k]
-            total[...] = 0
-            dw.append(scatter_row(*flat, w[k], steps, total.reshape(-1)))
+            dw.append(slopes_row(full.reshape(-1)[:length], frame.reshape(-1), steps))
+            gather_row(row, w[k][::-1], back, total.reshape(-1))
             dx[k] = cropped(total, padding)
         return dx.swapaxes(0, 1), np.array(dw, weight.dtype).reshape(weight.shape)
 
