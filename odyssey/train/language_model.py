@@ -139,7 +139,8 @@ class GPT(Module):
 def token_loss(logits: Any, targets: Any) -> Tensor:
     """Minus the mean log-probability of the targets that are not ``IGNORED``, in nats.
 
-    logits (N, T, V), targets integers (N, T). The mean is over characters, not over names.
+    logits (N, T, V), targets integers (N, T). The mean is over characters, not over names; without
+    any it is NaN, as in PyTorch.
     """
     shape = np.shape(logits)
     if len(shape) != 3 or np.shape(targets) != shape[:2]:

@@ -124,6 +124,19 @@ def test_plot_shows_the_numbers():
     plt.close("all")
 
 
+def test_long_names_of_metrics_stay_beside_their_axes():
+    import matplotlib.pyplot as plt
+
+    history = example()
+    history.validation = {"mean log-probability of the right class": [0.5, 0.75], "b": [0.5, 0.75]}
+    axes = history.plot()
+    plt.gcf().canvas.draw()
+    for ax in axes:
+        label, frame = ax.yaxis.label.get_window_extent(), ax.get_window_extent()
+        assert frame.y0 - 15 < label.y0 and label.y1 < frame.y1 + 15  # a pixel is 1/100 inch, axes are about 120 high
+    plt.close("all")
+
+
 def test_plot_of_an_empty_and_of_a_plain_run():
     import matplotlib.pyplot as plt
 

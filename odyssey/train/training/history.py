@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from textwrap import fill
 from typing import Any, Self
 
 LISTS = ("loss", "lr", "grad_norm", "skipped", "epoch_ends", "seconds", "stopped", "validation")
@@ -154,7 +155,7 @@ def draw(history: Numbers) -> list[Any]:
     axes[0].legend()
     for ax, (name, values) in zip(axes[1:], history.validation.items(), strict=False):
         ax.plot(history.epoch_ends, values, marker="o")
-        ax.set_ylabel(name)
+        ax.set_ylabel(fill(name, 20))
     groups = len(history.lr[0]) if history.lr else 0
     for i in range(groups):
         axes[-2].plot(steps, [rates[i] for rates in history.lr], label=f"group {i}")
