@@ -153,13 +153,15 @@ def sigmoid(x: Array) -> Rule:
     return out, out
 
 
+WHOLE = {n: np.dtype(f"i{n}") for n in (2, 4, 8)}  # whole numbers as long as a float, by bytes
+
+
 def _relu_vjp(g: Array, out: Array) -> Array:
-    # The bits as a whole number, times 0 or 1: faster than a product of floats and truth values,
-    # and where g is infinite it gives 0 or g, not NaN.
-    if g.itemsize > 8:  # no whole numbers are as long
+    # The bits as a whole number, times 0 or 1: on large arrays faster than a product of floats and
+    # truth values, and where g is infinite it gives 0 or g, not NaN.
+    if g.itemsize not in WHOLE:
         return np.where(out != 0, g, np.zeros((), g.dtype))
-    bits = f"i{g.itemsize}"
-    passed: Array = g.view(bits) * (out != 0)  # as in PyTorch, g where x is NaN
+    passed: Array = g.view(WHOLE[g.itemsize]) * (out != 0)  # as in PyTorch, g where x is NaN
     return passed.view(g.dtype)
 
 
