@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import groupby
 from math import inf, sqrt
 from operator import attrgetter
@@ -18,7 +19,7 @@ from .sgd.checks import Check, flag, nonnegative
 # BLAS adds many sums side by side, so that a row of 1024 numbers loses nothing. NumPy without it,
 # as in a browser, adds one number after the other, and would lose the sixth digit.
 ROW = 32 if sys.platform == "emscripten" else 1024
-SUMS = 4096  # sums of rows that wait to be added together: those of one block, or of many arrays
+SUMS = max(4096, 4 * BLOCK // ROW)  # sums of rows that wait to be added by one call
 
 
 def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
@@ -33,6 +34,12 @@ def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
             yield block.astype(np.float64) if half else block
 
 
+@lru_cache(maxsize=1024)
+def row_length(size: int) -> int:
+    """The length of the rows for `size` numbers: the largest divisor near ROW; ROW if none is."""
+    return next((k for k in range(ROW, ROW // 4, -1) if size % k == 0), ROW)
+
+
 def sum_of_squares(flats: Iterable[Array]) -> float:
     """The sum of ``x * x`` over flat arrays of one dtype, each of at most BLOCK numbers.
 
@@ -41,14 +48,17 @@ def sum_of_squares(flats: Iterable[Array]) -> float:
     """
     total, sums, n = 0.0, np.empty(0), 0
     for x in flats:
-        count = x.size // ROW
-        if n + count > sums.size:
-            total += float(np.add.reduce(sums[:n], dtype=np.float64))
-            sums, n = np.empty(SUMS, x.dtype), 0
-        rows, rest = x[: count * ROW].reshape(count, ROW), x[count * ROW :]
-        np.vecdot(rows, rows, out=sums[n : n + count])
-        total += float(np.dot(rest, rest))
-        n += count
+        length = row_length(x.size)
+        if rest := x.size % length:
+            total += float(np.dot(x[-rest:], x[-rest:]))
+            x = x[:-rest]
+        if count := x.size // length:
+            if n + count > sums.size:
+                total += float(np.add.reduce(sums[:n], dtype=np.float64))
+                sums, n = np.empty(SUMS, x.dtype), 0
+            rows = x.reshape(count, length)
+            np.vecdot(rows, rows, out=sums[n : n + count])
+            n += count
     return total + float(np.add.reduce(sums[:n], dtype=np.float64))
 
 
