@@ -36,7 +36,7 @@ def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
 
 @lru_cache(maxsize=1024)
 def row_length(size: int) -> int:
-    """The length of the rows for `size` numbers: the largest divisor near ROW; ROW if none is."""
+    """How long rows of `size` numbers are: their largest divisor near ROW, else ROW and a rest."""
     return next((k for k in range(ROW, ROW // 4, -1) if size % k == 0), ROW)
 
 
