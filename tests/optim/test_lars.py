@@ -125,7 +125,7 @@ def test_weights_may_be_huge_and_tiny(size) -> None:
 
 
 @pytest.mark.parametrize("value", [1e-38, 1e-30, 1e-15, 0.1, 1e15, 1e30, 3e38])
-@pytest.mark.parametrize("size", [1, 1000, 3 * BLOCK + 17])
+@pytest.mark.parametrize("size", [1, 1000, 2053, 3 * BLOCK + 17])  # 2053 is prime: rows and a rest
 def test_norm_of_float32_neither_overflows_nor_vanishes(value, size) -> None:
     x = np.full(size, value, np.float32)
     assert norm(x) == pytest.approx(float(x[0]) * np.sqrt(size), rel=5e-5) and type(norm(x)) is float
