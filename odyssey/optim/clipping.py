@@ -10,8 +10,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..autograd.tape.entry import Array
-from .lars import norm
-from .sgd import BLOCK
+from .lars import blocks, norm
 from .sgd.checks import number
 
 
@@ -29,9 +28,8 @@ def total_norm(gradients: list[Array], norm_type: float = 2.0) -> float:
     top = total_norm(gradients, inf)
     if not (0 < top < inf):
         return top
-    starts = [(flat, start) for flat in flats for start in range(0, flat.size, BLOCK)]
-    blocks = (flat[start : start + BLOCK].astype(np.float64) / top for flat, start in starts)
-    powers = sum(float(np.sum(np.abs(block) ** norm_type)) for block in blocks)
+    scaled = (np.abs(block.astype(np.float64) / top) for block in blocks(flats))
+    powers = sum(float(np.sum(x**norm_type)) for x in scaled)
     with np.errstate(over="ignore"):
         return float(top * np.float64(powers) ** (1 / norm_type))
 
