@@ -11,4 +11,4 @@ processes = pytest.mark.skipif(IN_A_BROWSER, reason="a browser starts no process
 flags = pytest.mark.skipif(IN_A_BROWSER, reason="WebAssembly has no floating-point flags, so np.errstate sees nothing")
 
 # Bytes that a step may allocate more than elsewhere: without BLAS a sum of squares is made of shorter rows.
-MORE_ROWS = 140_000 if IN_A_BROWSER else 0
+MORE_ROWS = 40_000 if IN_A_BROWSER else 0

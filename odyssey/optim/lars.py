@@ -19,7 +19,7 @@ from .sgd.checks import Check, flag, nonnegative
 # BLAS adds many sums side by side, so that a row of 1024 numbers loses nothing. NumPy without it,
 # as in a browser, adds one number after the other, and would lose the sixth digit.
 ROW = 32 if sys.platform == "emscripten" else 1024
-SUMS = max(4096, 2 * BLOCK // ROW)  # sums of rows that wait to be added by one call
+SUMS = max(512, BLOCK // ROW)  # sums of rows that wait to be added by one call
 
 
 def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
@@ -37,7 +37,8 @@ def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
 @lru_cache(maxsize=1024)
 def row_length(size: int) -> int:
     """How long rows of `size` numbers are: their largest divisor near ROW, else ROW and a rest."""
-    return next((k for k in range(ROW, ROW // 2, -1) if size % k == 0), ROW)
+    shortest = max(ROW // 2, size // SUMS)  # there is room for SUMS of them
+    return next((k for k in range(ROW, shortest, -1) if size % k == 0), ROW)
 
 
 def sum_of_squares(flats: Iterable[Array]) -> float:

@@ -118,7 +118,7 @@ def check_data_and_states_between_steps(make, shape) -> None:
         optimizer.step()
 
 
-def check_memory(make, shapes, limit=40_000) -> None:
+def check_memory(make, shapes, limit=20_000) -> None:
     """A steady step allocates next to nothing, for a small model and for a large one."""
     for shape in shapes:
         params = with_gradients([shape, (2, 3), (3, 2)], np.random.default_rng(0), np.float32)
