@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from itertools import groupby
 from math import inf, isfinite
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -62,6 +65,17 @@ def at_least(owner: str, name: str, value: Any, low: float) -> float:
     return number(owner, name, value, low, inf, "a number of at least 0" if low == 0 else "above 0")
 
 
+@np.errstate(invalid="ignore")  # infinity times 0
+def rescale(gradients: list[Array], factor: float) -> None:
+    """Multiply in place. Float16 and the like go through float32: they would round the factor."""
+    for dtype, same in groupby(gradients, attrgetter("dtype")):
+        half = dtype.itemsize < 4
+        scale = np.array(factor, np.float32 if half else dtype)
+        multiply = partial(np.multiply, dtype="f", casting="unsafe") if half else np.multiply
+        for g in same:
+            multiply(g, scale, g)
+
+
 def clip_grad_norm(
     parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> float:
@@ -82,13 +96,8 @@ def clip_grad_norm(
                            f"Skip the step, or find the cause with detect_anomaly()")  # fmt: skip
     if limit < inf:
         factor = limit / (length + 1e-6)
-        with np.errstate(invalid="ignore"):  # infinity times 0
-            # `not`, so that NaN counts as too long; the last ones first, they may still be cached
-            for g in reversed(gradients if not factor >= 1 else []):
-                if g.dtype.itemsize >= 4:
-                    np.multiply(g, factor, out=g)
-                else:  # float16 would round the factor
-                    np.multiply(g, factor, out=g, dtype=np.float32, casting="unsafe")
+        if not factor >= 1:  # so that NaN counts as too long
+            rescale(gradients[::-1], factor)  # the last ones may still be cached
     return length
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import groupby
 from math import inf, sqrt
-from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,16 +17,20 @@ from .sgd.checks import Check, flag, nonnegative
 # BLAS adds many sums side by side, so that a row of 1024 numbers loses nothing. NumPy without it,
 # as in a browser, adds one number after the other, and would lose the sixth digit.
 ROW = 32 if sys.platform == "emscripten" else 1024
-SUMS = max(512, BLOCK // ROW)  # sums of rows that wait to be added by one call
+SUMS = max(1024, BLOCK // ROW)  # float64 sums of rows that wait to be added by one call
 
 
 def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
-    """All numbers of `arrays` in flat blocks, those of float16 and the like as float64."""
+    """All numbers of `arrays` in arrays of at most BLOCK, those of float16 and the like as float64.
+
+    What is small enough keeps its shape, the others are cut into flat pieces.
+    """
     for x in arrays:
-        flat, half = x.reshape(-1), x.itemsize < 4
-        if flat.size <= BLOCK and not half:
-            yield flat
+        half = x.itemsize < 4
+        if x.size <= BLOCK and not half:
+            yield x
             continue
+        flat = x.reshape(-1)
         for start in range(0, flat.size, BLOCK):
             block = flat[start : start + BLOCK]
             yield block.astype(np.float64) if half else block
@@ -41,33 +43,35 @@ def row_length(size: int) -> int:
     return next((k for k in range(ROW, shortest, -1) if size % k == 0), ROW)
 
 
-def sum_of_squares(flats: Iterable[Array]) -> float:
-    """The sum of ``x * x`` over flat arrays of one dtype, each of at most BLOCK numbers.
+def sum_of_squares(arrays: Iterable[Array]) -> float:
+    """The sum of ``x * x`` over arrays of any shapes, each of at most BLOCK numbers.
 
-    Short rows are summed, and their sums added in float64: one float32 sum over ten million equal
-    numbers could be off in the fifth digit.
+    Short rows are summed, and their sums added pairwise by np.add: one float32 sum over ten million
+    equal numbers could be off in the fifth digit.
     """
-    total, sums, n = 0.0, np.empty(0), 0
-    for x in flats:
+    total, sums, n = 0.0, np.empty(0, bool), 0  # bool is no x's dtype
+    for x in arrays:
         length = row_length(x.size)
-        if rest := x.size % length:
-            total += float(np.dot(x[-rest:], x[-rest:]))
-            x = x[:-rest]
-        if count := x.size // length:
-            if n + count > sums.size:
-                total, n = total + float(np.add.reduce(sums[:n], dtype=np.float64)), 0
-                sums = sums if sums.size else np.empty(SUMS, x.dtype)
+        count, rest = divmod(x.size, length)
+        if rest:
+            flat = x.reshape(-1)
+            total += float(np.dot(flat[-rest:], flat[-rest:]))
+            x = flat[:-rest]
+        if count:
+            if n + count > sums.size or sums.dtype != x.dtype:
+                total, n = total + float(np.add.reduce(sums[:n])), 0
+                if sums.dtype != x.dtype:
+                    sums = np.empty(8 * SUMS // x.itemsize, x.dtype)
             rows = x.reshape(count, length)
-            np.vecdot(rows, rows, out=sums[n : n + count])
+            np.vecdot(rows, rows, sums[n : n + count])
             n += count
-    return total + float(np.add.reduce(sums[:n], dtype=np.float64))
+    return total + float(np.add.reduce(sums[:n]))
 
 
 @np.errstate(over="ignore")
 def norm(*arrays: Array) -> float:
     """The Euclidean norm of all numbers in `arrays`, of any shapes, right to 1e-6."""
-    same = groupby(blocks(arrays), attrgetter("dtype"))
-    squares = sum(sum_of_squares(flats) for _, flats in same)
+    squares = sum_of_squares(blocks(arrays))
     if not 1e-24 < squares < inf:  # squares leave the range of float32 early
         squares = sum_of_squares(block.astype(np.float64) for block in blocks(arrays))
     return sqrt(squares)
