@@ -17,7 +17,8 @@ from .sgd.checks import Check, flag, nonnegative
 # BLAS adds many sums side by side, so that a row of 1024 numbers loses nothing. NumPy without it,
 # as in a browser, adds one number after the other, and would lose the sixth digit.
 ROW = 32 if sys.platform == "emscripten" else 1024
-SUMS = max(1024, BLOCK // ROW)  # float64 sums of rows that wait to be added by one call
+# Sums of rows wait until one call adds them: at most so many in float64, twice as many in float32.
+SUMS = max(1024, BLOCK // ROW)
 
 
 def blocks(arrays: Iterable[Array]) -> Iterator[Array]:
@@ -61,7 +62,7 @@ def sum_of_squares(arrays: Iterable[Array]) -> float:
             if n + count > sums.size or sums.dtype != x.dtype:
                 total, n = total + float(np.add.reduce(sums[:n])), 0
                 if sums.dtype != x.dtype:
-                    sums = np.empty(8 * SUMS // x.itemsize, x.dtype)
+                    sums = np.empty(SUMS * max(1, 8 // x.itemsize), x.dtype)
             rows = x.reshape(count, length)
             np.vecdot(rows, rows, sums[n : n + count])
             n += count

@@ -145,6 +145,18 @@ def test_norm_of_anything() -> None:
     assert norm(many) == pytest.approx(float(many[0]) * np.sqrt(many.size), rel=5e-5)
 
 
+def test_norm_of_several_dtypes_in_turn() -> None:
+    """The sums of rows wait in an array of the dtype of their rows."""
+    rng = np.random.default_rng(0)
+    dtypes = [np.float64, np.float32, np.float32, np.float16, np.longdouble, np.float64, np.float32]
+    shapes = [(BLOCK,), (3, 1000), (2 * BLOCK + 1,), (50, 60), (BLOCK,), (4, BLOCK), (BLOCK // 2, 2)]
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+    expected = np.sqrt(sum((x.astype(np.float64) ** 2).sum() for x in arrays))
+    assert norm(*arrays) == pytest.approx(expected, rel=1e-6)
+    for x in arrays:
+        assert norm(x) == pytest.approx(np.sqrt((x.astype(np.float64) ** 2).sum()), rel=1e-6)
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_converges_on_a_badly_conditioned_quadratic(nesterov) -> None:
     def make(p):
