@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,9 @@ def output_problems(notebook: Notebook) -> list[str]:
     """No errors, no noise on stderr, no memory addresses, nothing that differs from run to run by nature."""
     problems = []
     for number, cell in code_cells(notebook):
+        kinds = [output["output_type"] for output in cell["outputs"]]
+        if ("stream", "stream") in pairwise(kinds):  # the page would break the line there
+            problems.append(f"cell {number}: what it printed is stored in pieces; run: make notebooks")
         if "execution" in cell["metadata"]:
             problems.append(f"cell {number}: holds the time when it was run; run: make notebooks")
         for output in cell["outputs"]:

@@ -25,6 +25,19 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 VOLATILE = ("execution", "collapsed", "scrolled", "ExecuteTime", "outputId", "id")
 
 
+def joined(outputs: list[Any]) -> list[Any]:
+    """The outputs without stderr, and what was printed in a row as one text, however often it was flushed."""
+    found: list[Any] = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        if found and output["output_type"] == found[-1]["output_type"] == "stream":
+            found[-1]["text"] += output["text"]
+        else:
+            found.append(output)
+    return found
+
+
 def normalise(notebook: Any) -> None:
     """Leave only what a reader or the build needs, so that another run on another machine changes nothing."""
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -39,7 +52,7 @@ def normalise(notebook: Any) -> None:
         taken.add(cell["id"])
         cell.source = cell.source.rstrip()
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = joined(cell.outputs)
 
 
 def execute(path: Path, timeout: int = 600) -> None:

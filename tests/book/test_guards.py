@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tools import chapters, imports, patching, source_cells
+from tools import chapters, imports, notebooks, patching, source_cells
 
 TAPE = '''"""The tape."""
 
@@ -409,6 +409,11 @@ BREAKS: dict[str, tuple[str, Callable[[House], Any], list[str]]] = {
         set_tape(3, "outputs", [{"output_type": "error", "ename": "ValueError", "evalue": "", "traceback": []}]),
         ["stored an error, ValueError"],
     ),
+    "words stored in pieces": (
+        "chapters",
+        set_tape(3, "outputs", [printed("w"), printed("w")]),
+        ["cell 9: what it printed is stored in pieces"],
+    ),
     "words on stderr": ("chapters", set_tape(3, "outputs", [{**printed("w"), "name": "stderr"}]), ["wrote to stderr"]),
     "too many exempt cells": (
         "chapters",
@@ -476,6 +481,17 @@ def test_write_leaves_what_it_cannot_mend(house: House, capsys: pytest.CaptureFi
     assert source_cells.main(["--write", "--root", str(house.root)]) == 1
     assert (house.root / TAPE_NB).read_bytes() == before
     assert "definition backward is not in the file any more" in capsys.readouterr().out
+
+
+def test_printed_text_is_stored_as_one() -> None:
+    """A kernel sends it in pieces, cut wherever its buffer was flushed."""
+
+    def stream(text: str, name: str = "stdout") -> dict[str, Any]:
+        return {"output_type": "stream", "name": name, "text": text}
+
+    pieces = [stream("Lion ends at"), stream(" 0.2"), stream("\n"), stream("noise", "stderr"), stream("end\n")]
+    outputs = [*pieces, IMAGE, stream("last")]
+    assert notebooks.joined(outputs) == [stream("Lion ends at 0.2\nend\n"), IMAGE, stream("last")]
 
 
 def test_snapshot_sees_a_replaced_attribute() -> None:
