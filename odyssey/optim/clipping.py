@@ -20,7 +20,7 @@ from .sgd.checks import number
 def total_norm(gradients: list[Array], norm_type: float = 2.0) -> float:
     """The `norm_type`-norm of all numbers in `gradients` together; 0.0 if there are none.
 
-    The powers are summed block by block, and the sums of the blocks added in float64.
+    For the power 2 see `norm`; other powers are taken and summed in float64, block by block.
     """
     if norm_type == 2:
         return norm(*gradients)

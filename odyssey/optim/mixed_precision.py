@@ -226,9 +226,10 @@ class GradScaler(Unscaling):
     """Scale the loss up before backward, the gradients down before the step (dynamic loss scaling).
 
     After an overflow the step is left out and the scale multiplied by `backoff_factor`; after
-    `growth_interval` steps without one it is multiplied by `growth_factor` (Micikevicius et al.
-    2018, section 3.2). Use: ``scaler.scale(loss).backward(); scaler.step(optimizer);
-    scaler.update()``, with ``scaler.unscale_(optimizer)`` before clipping. As PyTorch's.
+    `growth_interval` steps without one it is multiplied by `growth_factor` (proposed in the
+    conclusions of Micikevicius et al. 2018). Use: ``scaler.scale(loss).backward();
+    scaler.step(optimizer); scaler.update()``, with ``scaler.unscale_(optimizer)`` before clipping.
+    As PyTorch's.
     """
 
     def step(self, optimizer: Any) -> bool:
