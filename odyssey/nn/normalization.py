@@ -81,8 +81,8 @@ def number(owner: str, name: str, value: Any, low: float, high: float, wanted: s
 
 
 def check_eps(owner: str, eps: Any) -> float:
-    """`eps` as a float. Zero would make a constant row NaN."""
-    return number(owner, "eps", eps, 1e-300, 1e300, "a finite number above 0")
+    """`eps` as a float. Zero, or what is zero in float32, would make a constant row NaN."""
+    return number(owner, "eps", eps, 1e-38, 1e300, "a finite number of at least 1e-38")
 
 
 def check_momentum(owner: str, momentum: Any) -> float:

@@ -575,17 +575,25 @@ NORMS = {
 }
 
 
+def test_the_smallest_eps_keeps_constant_rows_finite():
+    """Much smaller ones would be 0 in float32."""
+    for norm in NORMS.values():
+        norm(eps=1e-38)
+    out = F.layer_norm(np.full((2, 4), 3, np.float32), 4, eps=1e-38)
+    np.testing.assert_array_equal(out.data, np.zeros((2, 4)))
+
+
 @pytest.mark.parametrize("owner", NORMS)
-@pytest.mark.parametrize("eps", [0, 0.0, -1e-5, nan, inf, -inf])
+@pytest.mark.parametrize("eps", [0, 0.0, 1e-50, -1e-5, nan, inf, -inf])
 def test_eps_out_of_range(owner, eps):
-    with pytest.raises(ValueError, match=f"^{owner}: expected eps to be a finite number above 0, got"):
+    with pytest.raises(ValueError, match=f"^{owner}: expected eps to be a finite number of at least 1e-38, got"):
         NORMS[owner](eps=eps)
 
 
 @pytest.mark.parametrize("owner", NORMS)
 @pytest.mark.parametrize("eps", [None, "1e-5", True, [1e-5], 1j])
 def test_eps_that_is_no_number(owner, eps):
-    with pytest.raises(TypeError, match=f"^{owner}: expected eps to be a finite number above 0, got .*; pass a float"):
+    with pytest.raises(TypeError, match=f"^{owner}: expected eps to be a finite number .*, got .*; pass a float"):
         NORMS[owner](eps=eps)
 
 

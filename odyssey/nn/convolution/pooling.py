@@ -107,8 +107,8 @@ def check_window(
     steps = kernel if stride is None else pair(owner, "stride", stride)
     border = pair(owner, "padding", padding, 0)
     if border[0] > kernel[0] // 2 or border[1] > kernel[1] // 2:
-        raise ValueError(f"{owner}: padding {border} is more than half of the kernel {kernel}, so "
-                         f"that a window could see nothing but padding; pad less")  # fmt: skip
+        raise ValueError(f"{owner}: padding {border} is more than half of the kernel {kernel}, "
+                         f"which PyTorch refuses as well; pad less")  # fmt: skip
     return kernel, steps, border
 
 
