@@ -97,7 +97,7 @@ class GPT(Module):
     """A causal transformer: integers (N, T) → the logits of the next token, (N, T, vocabulary).
 
     Embeddings of token and position, `num_blocks` pre-norm blocks, a last norm, and the table of
-    the tokens once more as the output layer (Radford et al. 2018; tied as Press & Wolf 2017). The
+    the tokens once more as the output layer (Radford et al. 2019; tied as Press & Wolf 2017). The
     two tables start normal with deviation 0.02, all else as its layer does. T is at most `context`.
     """
 
