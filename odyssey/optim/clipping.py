@@ -24,14 +24,14 @@ def total_norm(gradients: list[Array], norm_type: float = 2.0) -> float:
     """
     if norm_type == 2:
         return norm(*gradients)
-    flats = [g.reshape(-1) for g in gradients if g.size]
+    filled = [g for g in gradients if g.size]
     if norm_type == inf:
         # np.max gives NaN if there is one; Python's max() would pass over it
-        return float(np.max([np.max(np.abs(flat)) for flat in flats])) if flats else 0.0
+        return float(np.max([np.max(np.abs(g)) for g in filled])) if filled else 0.0
     top = total_norm(gradients, inf)
     if not (0 < top < inf):
         return top
-    scaled = (np.abs(block.astype(np.float64) / top) for block in blocks(flats))
+    scaled = (np.abs(block.astype(np.float64) / top) for block in blocks(filled))
     powers = sum(float(np.sum(x**norm_type)) for x in scaled)
     with np.errstate(over="ignore"):
         return float(top * np.float64(powers) ** (1 / norm_type))
